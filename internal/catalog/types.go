@@ -1,0 +1,35 @@
+// Package catalog loads the data under rego/catalog and names operations by it: one file per admin API, a trie
+// over path segments per API, so that a match costs by path depth and not by number of entries.
+package catalog
+
+// Call is one request as the canonicaliser has read it. Path and query are in the API's normal form: version
+// and tenant prefix gone, keys in their own segment, names folded where the API folds them.
+type Call struct {
+	Method   string
+	Segments []string
+	Query    map[string][]string
+	Headers  map[string][]string // lower-case names; some APIs name the operation there (X-Amz-Target)
+	Body     any                 // parsed JSON or form (map[string]any, []any, …), a string otherwise, nil when empty
+	BodyKind string              // "json", "form", "xml", "multipart", "text", "binary", "none"
+}
+
+// Coverage says how well the catalog knows an operation.
+const (
+	Listed   = "listed"
+	Unlisted = "unlisted"
+	None     = "none"
+)
+
+// Match is what the catalog says of one call. The zero value is an unlisted write: nothing known, nothing allowed.
+type Match struct {
+	Name         string
+	Category     string
+	Coverage     string // Listed, Unlisted, None
+	Sensitive    bool
+	ResourceType string
+	ResourceID   string
+	Params       map[string]string // captured from path and body; never a secret
+	Summary      string            // one line for the person: "Reset the password of bob@contoso.com"
+	Undone       string            // what a refusal says: "The password of bob@contoso.com was not reset"
+	Secrets      [][]string        // paths in Body to mask; "*" is every element or key
+}

@@ -1,0 +1,98 @@
+// Package hold keeps operations that wait for a person. A hold runs by itself: exchanges attach to it by its key
+// and leave, and only an approval redeemed once, for exactly the bytes approved, lets one go on.
+package hold
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"countersign/policy"
+)
+
+// State is where a hold stands. The zero value is not a state and permits nothing.
+type State uint8
+
+// The states of design §2. Pending and Approved are live, all others final.
+const (
+	Unopened State = iota
+	Pending
+	Approved
+	Spent
+	Denied
+	TimedOut
+	Fraud
+	NotEnrolled
+	LockedOut
+	Unavailable
+	Withdrawn
+	Expired // approved, never redeemed
+)
+
+// ID names a hold: 128 random bits in hexadecimal.
+type ID string
+
+// Request is what an exchange wants held. Digest, requester, agent, ticket and channel make the hold key.
+type Request struct {
+	Exchange   string
+	API        string
+	Digest     policy.Digest
+	Subject    policy.Subject
+	Channel    string
+	Operations []policy.Operation // the sensitive ones, strictest first; at most five
+	Summary    string             // title of the challenge
+	Decision   policy.Decision
+}
+
+// Record is a hold as the ledger has it. It holds nothing of the request but its digest and what the person is shown.
+type Record struct {
+	ID          ID                 `json:"id"`
+	Key         string             `json:"key"`
+	State       State              `json:"state"`
+	Digest      policy.Digest      `json:"digest"`
+	Subject     policy.Subject     `json:"subject"`
+	Channel     string             `json:"channel,omitempty"`
+	API         string             `json:"api"`
+	Summary     string             `json:"summary"`
+	Operations  []policy.Operation `json:"operations"`
+	Requirement policy.Requirement `json:"requirement"`
+	Provider    string             `json:"provider,omitempty"`
+	Transaction string             `json:"transaction,omitempty"`
+	Evidence    *policy.Evidence   `json:"evidence,omitempty"`
+	Revision    string             `json:"revision"` // of the policy that asked
+	OpenedAt    time.Time          `json:"opened_at"`
+	ExpiresAt   time.Time          `json:"expires_at"` // when the verification gives up
+	SettledAt   time.Time          `json:"settled_at,omitzero"`
+	SpentAt     time.Time          `json:"spent_at,omitzero"`
+	AnsweredAt  time.Time          `json:"answered_at,omitzero"` // after Spent: the upstream's answer is known
+	Delivered   bool               `json:"delivered"`            // a caller has been given the outcome
+}
+
+var (
+	// ErrDuplicate: an identical request is attached already, or its redemption is still on the way.
+	ErrDuplicate = errors.New("hold: duplicate in flight")
+	// ErrExhausted: there are max_holds holds.
+	ErrExhausted = errors.New("hold: too many holds")
+	// ErrDraining: the sidecar is stopping.
+	ErrDraining = errors.New("hold: draining")
+	// ErrOutcomeUnknown: redeemed before a crash, answer never recorded, less than ten minutes ago.
+	ErrOutcomeUnknown = errors.New("hold: outcome unknown")
+	// ErrSpent: somebody else redeemed the approval, or it does not name these bytes or this state.
+	ErrSpent = errors.New("hold: approval spent")
+	// ErrLedger: the ledger failed, so nothing can be said and nothing may be released.
+	ErrLedger = errors.New("hold: ledger unavailable")
+	// ErrJournal: the journal failed, so nothing was done.
+	ErrJournal = errors.New("hold: journal unavailable")
+	// ErrNoProvider: no provider is configured that could meet the requirement.
+	ErrNoProvider = errors.New("hold: no provider")
+)
+
+// BudgetError says that this person may not be pushed now.
+type BudgetError struct {
+	Reason string    // "per_15m", "per_day", "cooloff", "fraud"
+	Until  time.Time // zero: until an operator clears it
+}
+
+func (e *BudgetError) Error() string {
+	return fmt.Sprintf("hold: push budget exhausted (%s) until %s", e.Reason, e.Until.Format(time.RFC3339))
+}

@@ -1,0 +1,108 @@
+// Package providers is the contract between holds and the services that ask a person for a
+// verification. An implementation lives in a package of its own and passes providertest.
+package providers
+
+import (
+	"context"
+	"time"
+)
+
+// Person is who is asked. ID is never taken from the agent: it comes from a requester assertion.
+type Person struct {
+	ID       string // UPN or e-mail
+	ObjectID string // immutable id in the directory, where the assertion carried it
+	TenantID string
+}
+
+// Field is one line of a challenge.
+type Field struct{ Name, Value string }
+
+// Challenge is what the person is shown. A provider renders as much of it as it can.
+type Challenge struct {
+	HoldID    string    // ours; the same id in journal, response and prompt
+	Person    Person    // who is asked
+	Title     string    // "Reset the password of bob@contoso.com"
+	Fields    []Field   // what is being approved, in plain words, in order
+	Code      string    // binding code, shown to the requester and on the phone where possible
+	ExpiresAt time.Time // when the hold gives up; a provider's own shorter limit wins
+}
+
+// Verdict is a person's answer, or why there is none. The zero value approves nothing.
+type Verdict uint8
+
+// The verdicts. Every value a provider does not know is Unavailable.
+const (
+	Unavailable Verdict = iota // failed, unknown, or no proof (bypass, remembered device)
+	Approved
+	Denied
+	TimedOut
+	Fraud
+	NotEnrolled
+	LockedOut
+)
+
+// String returns the verdict's name in snake case, as the journal shows it.
+func (v Verdict) String() string {
+	switch v {
+	case Approved:
+		return "approved"
+	case Denied:
+		return "denied"
+	case TimedOut:
+		return "timed_out"
+	case Fraud:
+		return "fraud"
+	case NotEnrolled:
+		return "not_enrolled"
+	case LockedOut:
+		return "locked_out"
+	case Unavailable:
+		return "unavailable"
+	default:
+		return "unavailable"
+	}
+}
+
+// Outcome is the verdict and all that the provider vouches for.
+type Outcome struct {
+	Verdict     Verdict
+	ImmutableID string    // the provider's own id of the person, where it has one
+	AMR         []string  // RFC 8176, only with Approved
+	At          time.Time // when the provider learned it; zero: when we did
+	Detail      string    // the provider's own word (result/status), for the journal; never a secret
+}
+
+// Attempt is what Start began. Either the person was asked, and Transaction names the asking, or nobody was
+// and Outcome (never Approved) is final. A hold stores it, so that a restart can resume or cancel.
+type Attempt struct {
+	Asked       bool
+	Transaction string  // the provider's own handle
+	Outcome     Outcome // only when not Asked
+}
+
+// Verifier asks one person about one operation, out of band. A no is an Outcome; an error means that it is
+// not known what the person wants, and is never an approval. Implementations are safe for concurrent use.
+type Verifier interface {
+	// Start asks. It sends at most one push and is never repeated by the caller or by itself.
+	// After an error nobody can know whether the person was asked.
+	Start(ctx context.Context, c Challenge) (Attempt, error)
+	// Wait blocks until the transaction is settled, ctx ends or the provider's own limit has passed
+	// (TimedOut). It may be called again for the same transaction, after a restart too.
+	Wait(ctx context.Context, transaction string) (Outcome, error)
+}
+
+// Limiter is a Verifier whose service gives up by itself. A hold ends at the shorter of Limit and its own.
+type Limiter interface{ Limit() time.Duration }
+
+// Capable is a Verifier that says what its prompts can do: "text", "number_match", "phishing_resistant".
+type Capable interface{ Capabilities() []string }
+
+// Canceler is a Verifier that can take a push back.
+type Canceler interface {
+	Cancel(ctx context.Context, transaction string) error
+}
+
+// Checker is a Verifier that can try its credentials without asking anybody.
+type Checker interface {
+	Check(ctx context.Context) error
+}
