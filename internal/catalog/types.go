@@ -33,3 +33,14 @@ type Match struct {
 	Undone       string            // what a refusal says: "The password of bob@contoso.com was not reset"
 	Secrets      [][]string        // paths in Body to mask; "*" is every element or key
 }
+
+// Semantics says how an API's servers read a URL, so that the canonicaliser reads it the same way.
+type Semantics struct {
+	FoldCase     bool     `json:"fold_case"`     // path names, query names and body properties are not case-sensitive
+	Keys         string   `json:"keys"`          // "odata": users('id'), users(id), alternate keys name='value'; "" none
+	Versions     []string `json:"versions"`      // known first segments; anything else in its place is uninspectable
+	TenantPrefix bool     `json:"tenant_prefix"` // /{version}/{tenant}/… and /{version}/myorganization/… are good
+	Namespaces   []string `json:"namespaces"`    // prefixes of qualified actions and casts: "microsoft.graph."
+	Batch        string   `json:"batch"`         // path, after the version, of the batch endpoint: "$batch"
+	BatchMax     int      `json:"batch_max"`     // parts a batch may have
+}
