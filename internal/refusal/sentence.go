@@ -53,7 +53,7 @@ func (e *Error) parts() (why, next string) {
 	case BudgetExhausted:
 		return who + " has been asked to verify too often", e.fromWhen()
 	case Withdrawn:
-		return "an operator withdrew the verification request", again
+		return "the verification request was withdrawn", again
 	case ApprovalExpired:
 		return "it was approved, but not claimed in time", again
 	case RequirementChanged:
