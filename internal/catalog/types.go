@@ -43,4 +43,13 @@ type Semantics struct {
 	Namespaces   []string `json:"namespaces"`    // prefixes of qualified actions and casts: "microsoft.graph."
 	Batch        string   `json:"batch"`         // path, after the version, of the batch endpoint: "$batch"
 	BatchMax     int      `json:"batch_max"`     // parts a batch may have
+
+	// PathAddressed lists collections in which an id that ends in a colon starts a path of names, up to the next
+	// colon: items/ID:/a/b:/content. root:/a/b: is always one where the list is not empty.
+	PathAddressed []string `json:"path_addressed"`
+}
+
+func (s Semantics) isZero() bool {
+	return !s.FoldCase && s.Keys == "" && !s.TenantPrefix && s.Batch == "" && s.BatchMax == 0 &&
+		len(s.Versions) == 0 && len(s.Namespaces) == 0 && len(s.PathAddressed) == 0
 }

@@ -1,0 +1,279 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxDepth bounds a path. Nothing an API serves comes near, and what lies deeper is not known to be ordinary.
+const maxDepth = 64
+
+// Match names one call. Of the entries whose path, method and conditions hold, a sensitive one wins over any other,
+// unless that one lies strictly inside it and says so; among equals the more specific wins, then the stricter category.
+func (a *API) Match(call Call) Match {
+	segments := a.collapse(call.Segments)
+	if len(segments) > maxDepth {
+		return Match{Category: OrdinaryWrite, Coverage: Unlisted, Summary: unlistedSummary(&call), Undone: unlistedUndone(&call)}
+	}
+	call.Method = strings.ToUpper(call.Method)
+	var c choice
+	for _, path := range a.readings(segments) {
+		c.path = path
+		c.collect(a, &call)
+	}
+	m := a.describe(&call, c.settle(isRead(call.Method)))
+	m.Secrets = a.masked(&call, c.best.entry)
+	return m
+}
+
+// reading is one way to take a path whose qualified segments may be casts or names.
+type reading struct{ segments, folded []string }
+
+type candidate struct {
+	entry *entry
+	path  reading
+}
+
+// choice gathers what matches.
+type choice struct {
+	path      reading
+	sensitive []candidate // method and conditions hold
+	other     []candidate // the same, not sensitive
+	guards    []*entry    // sensitive and unconditional, for another method
+	best      candidate
+}
+
+func (c *choice) collect(a *API, call *Call) {
+	a.root.walk(c.path.folded, func(entries []*entry) {
+		for _, e := range entries {
+			if !e.methods.has(call.Method) {
+				if e.sensitive && len(e.when) == 0 {
+					c.guards = append(c.guards, e)
+				}
+				continue
+			}
+			if !e.holds(call, a.semantics.FoldCase) {
+				continue
+			}
+			if e.sensitive {
+				c.sensitive = append(c.sensitive, candidate{e, c.path})
+			} else {
+				c.other = append(c.other, candidate{e, c.path})
+			}
+		}
+	})
+}
+
+func (e *entry) holds(call *Call, fold bool) bool {
+	for i := range e.when {
+		if !e.when[i].holds(call, fold, e.sensitive) {
+			return false
+		}
+	}
+	return true
+}
+
+// settle chooses. Nothing chosen means: not listed.
+func (c *choice) settle(read bool) candidate {
+	byRank := func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.entry.pattern.rank, a.entry.pattern.rank),
+			cmp.Compare(severity[a.entry.category], severity[b.entry.category]),
+			cmp.Compare(len(b.entry.when), len(a.entry.when)))
+	}
+	slices.SortStableFunc(c.sensitive, byRank)
+	slices.SortStableFunc(c.other, byRank)
+	for _, o := range c.other {
+		if !c.standsAgainst(o, read) {
+			continue
+		}
+		c.best = o
+		return o
+	}
+	if len(c.sensitive) > 0 {
+		c.best = c.sensitive[0]
+	}
+	return c.best
+}
+
+// standsAgainst reports whether an entry that is not sensitive may name the call although sensitive ones are near.
+func (c *choice) standsAgainst(o candidate, read bool) bool {
+	for _, s := range c.sensitive {
+		if o.entry.inside != s.entry.name || !s.entry.pattern.strictlyCovers(o.entry.pattern) {
+			return false
+		}
+	}
+	// A family of ordinary writes does not speak for a method that nobody listed on a sensitive path.
+	return read || !slices.ContainsFunc(c.guards, func(g *entry) bool { return !g.pattern.covers(o.entry.pattern) })
+}
+
+func (a *API) describe(call *Call, c candidate) Match {
+	e := c.entry
+	if e == nil {
+		if isRead(call.Method) {
+			return Match{Category: Read, Coverage: Unlisted, Params: map[string]string{}}
+		}
+		return Match{
+			Category: OrdinaryWrite, Coverage: Unlisted, Params: map[string]string{},
+			Summary: unlistedSummary(call), Undone: unlistedUndone(call),
+		}
+	}
+	params := e.pattern.capture(c.path.segments, c.path.folded)
+	for name, at := range e.params {
+		if v, ok := at.first(call.Body, a.semantics.FoldCase); ok {
+			params[name] = v
+		}
+	}
+	m := Match{
+		Name: e.name, Category: e.category, Coverage: Listed, Sensitive: e.sensitive, ResourceType: e.resource,
+		ResourceID: params[e.resource], Params: params,
+		Summary: e.summary.render(params, a.names), Undone: e.undone.render(params, a.names),
+	}
+	return m
+}
+
+// first returns the scalar at a body path. Where there are several, none is shown as if it were the only one.
+func (p bodyPath) first(body any, fold bool) (string, bool) {
+	var values []string
+	p.each(body, fold, nil, func(at []string, v any) bool {
+		s := scalar(v)
+		if s == "" {
+			return true
+		}
+		if last := strings.ToLower(at[len(at)-1]); last == "@odata.id" || strings.HasSuffix(last, "@odata.bind") ||
+			last == "*" && len(at) > 1 && strings.HasSuffix(strings.ToLower(at[len(at)-2]), "@odata.bind") {
+			s = reference(s)
+		}
+		values = append(values, s)
+		return true
+	})
+	slices.Sort(values) // a map has no order, and a summary must not change between two looks at one call
+	values = slices.Compact(values)
+	switch {
+	case len(values) == 0:
+		return "", false
+	case len(values) > maxNamed:
+		return fmt.Sprintf("%s and %d more", strings.Join(values[:maxNamed], ", "), len(values)-maxNamed), true
+	default:
+		return strings.Join(values, ", "), true
+	}
+}
+
+const maxNamed = 3
+
+// masked lists the secrets of a body by the body's own spelling, so that a mask finds them.
+func (a *API) masked(call *Call, e *entry) [][]string {
+	var out [][]string
+	seen := map[string]bool{}
+	all := a.secrets
+	if e != nil {
+		all = slices.Concat(a.secrets, e.secrets)
+	}
+	for _, p := range all {
+		p.each(call.Body, a.semantics.FoldCase, nil, func(at []string, _ any) bool {
+			if key := strings.Join(at, "\x00"); !seen[key] {
+				seen[key] = true
+				out = append(out, slices.Clone(at))
+			}
+			return true
+		})
+	}
+	return out
+}
+
+func unlistedSummary(call *Call) string {
+	return clean("Make an unlisted change: " + call.Method + " /" + strings.Join(call.Segments, "/"))
+}
+
+func unlistedUndone(call *Call) string {
+	return clean("The request " + call.Method + " /" + strings.Join(call.Segments, "/") + " was not sent on")
+}
+
+// collapse folds a path-addressed item into one segment: root:/a/b:/createLink is root: and createLink. Names of
+// files must neither hide an operation nor look like one.
+func (a *API) collapse(segments []string) []string {
+	if len(a.semantics.PathAddressed) == 0 || !slices.ContainsFunc(segments, func(s string) bool { return strings.HasSuffix(s, ":") }) {
+		return segments
+	}
+	var out []string
+	for i := 0; i < len(segments); i++ {
+		s := segments[i]
+		out = append(out, s)
+		if !strings.HasSuffix(s, ":") || !a.addresses(segments, i) {
+			continue
+		}
+		end := slices.IndexFunc(segments[i+1:], func(s string) bool { return strings.HasSuffix(s, ":") })
+		if end < 0 {
+			break // the rest is the item's own path
+		}
+		i += end + 1
+	}
+	return out
+}
+
+// addresses reports whether segment i may start a path: root:, or an id under one of the collections that allow it.
+func (a *API) addresses(segments []string, i int) bool {
+	if strings.EqualFold(segments[i], "root:") {
+		return true
+	}
+	return i > 0 && slices.ContainsFunc(a.semantics.PathAddressed, func(s string) bool { return strings.EqualFold(s, segments[i-1]) })
+}
+
+// readings returns the ways to take a path. A qualified segment is an action's name, or a cast that changes nothing of
+// where the path leads; both are tried and the stricter result counts.
+func (a *API) readings(segments []string) []reading {
+	folded := make([]string, len(segments))
+	var qualified []int
+	for i, s := range segments {
+		folded[i] = s
+		if a.semantics.FoldCase {
+			folded[i] = strings.ToLower(s)
+		}
+		for _, ns := range a.semantics.Namespaces {
+			if strings.HasPrefix(folded[i], strings.ToLower(ns)) {
+				qualified = append(qualified, i)
+				break
+			}
+		}
+	}
+	if len(qualified) == 0 {
+		return []reading{{segments, folded}}
+	}
+	bare := slices.Clone(folded)
+	for _, i := range qualified {
+		bare[i] = bare[i][strings.LastIndex(bare[i], ".")+1:]
+	}
+	out := []reading{{segments, bare}}
+	last := qualified[len(qualified)-1]
+	for _, keep := range []int{last, -1} {
+		var r reading
+		for i := range segments {
+			if i == keep || !slices.Contains(qualified, i) {
+				r.segments, r.folded = append(r.segments, segments[i]), append(r.folded, bare[i])
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// swallowed checks that no entry is weaker than a sensitive one over the same paths without saying so.
+func (a *API) swallowed() []error {
+	var problems []error
+	for _, o := range a.entries {
+		if o.sensitive {
+			continue
+		}
+		inside := false
+		for _, s := range a.entries {
+			if s.sensitive && s.name == o.inside && s.pattern.strictlyCovers(o.pattern) {
+				inside = true
+			}
+		}
+		if o.inside != "" && !inside {
+			problems = append(problems, fmt.Errorf("%s: entry %s: %s is not strictly inside any path of %q", o.file, o.name, o.pattern.text, o.inside))
+		}
+	}
+	return problems
+}

@@ -1,0 +1,342 @@
+package catalog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// oneOrMore reads a string or a list of strings.
+type oneOrMore []string
+
+// UnmarshalJSON accepts "x" and ["x", "y"].
+func (o *oneOrMore) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*o = oneOrMore{one}
+		return nil
+	}
+	var more []string
+	if err := json.Unmarshal(b, &more); err != nil {
+		return fmt.Errorf("want a string or a list of strings: %w", err)
+	}
+	*o = more
+	return nil
+}
+
+type kind uint8
+
+const (
+	literal kind = iota
+	prefix       // get*
+	param        // {user}
+	rest         // **: any number of segments, none included
+)
+
+type token struct {
+	kind kind
+	text string // lower case
+	name string // what the segment is captured as, if anything
+}
+
+// pattern is a path of tokens. Patterns are compared by the calls they cover.
+type pattern struct {
+	text   string
+	tokens []token
+	rank   int // more literal, then more fixed segments, then no rest: a pattern inside another one never ranks below it
+}
+
+const maxRests = 2 // keeps the walk quadratic in the depth of a path at worst
+
+// expand replaces a leading root and (a|b) alternatives by the paths they stand for.
+func (a *API) expand(paths []string) ([]string, error) {
+	var out []string
+	for _, p := range paths {
+		heads := []string{""}
+		tail := p
+		if strings.HasPrefix(p, "@") {
+			root, after, _ := strings.Cut(p, "/")
+			under, ok := a.roots[root]
+			if !ok {
+				return nil, fmt.Errorf("root %s is not defined", root)
+			}
+			var err error
+			if heads, err = a.expand(under); err != nil {
+				return nil, err
+			}
+			tail = ""
+			if after != "" {
+				tail = "/" + after
+			}
+		}
+		tails, err := alternatives(tail)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range heads {
+			for _, t := range tails {
+				out = append(out, h+t)
+			}
+		}
+	}
+	return out, nil
+}
+
+func alternatives(p string) ([]string, error) {
+	before, after, found := strings.Cut(p, "(")
+	if !found {
+		return []string{p}, nil
+	}
+	choice, after, found := strings.Cut(after, ")")
+	if !found {
+		return nil, fmt.Errorf("path %s: ( without )", p)
+	}
+	tails, err := alternatives(after)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for c := range strings.SplitSeq(choice, "|") {
+		for _, t := range tails {
+			out = append(out, before+c+t)
+		}
+	}
+	return out, nil
+}
+
+func parsePattern(s string) (pattern, error) {
+	p := pattern{text: s}
+	if !strings.HasPrefix(s, "/") || s != "/" && strings.HasSuffix(s, "/") {
+		return p, fmt.Errorf("path %q does not start with /, or ends with it", s)
+	}
+	if s == "/" {
+		return p, nil
+	}
+	rests, literals, fixed := 0, 0, 0
+	for seg := range strings.SplitSeq(s[1:], "/") {
+		t, err := parseToken(seg)
+		if err != nil {
+			return p, fmt.Errorf("path %s: %w", s, err)
+		}
+		switch t.kind {
+		case rest:
+			rests++
+		case literal, prefix:
+			literals++
+			fixed++
+		case param:
+			fixed++
+		}
+		p.tokens = append(p.tokens, t)
+	}
+	if rests > maxRests {
+		return p, fmt.Errorf("path %s: ** more than %d times", s, maxRests)
+	}
+	p.rank = literals<<16 | fixed<<8 | (maxRests - rests)
+	return p, nil
+}
+
+func parseToken(seg string) (token, error) {
+	switch {
+	case seg == "":
+		return token{}, errors.New("empty segment")
+	case seg == "**":
+		return token{kind: rest}, nil
+	case strings.HasPrefix(seg, "{") && strings.HasSuffix(seg, "}"):
+		name, text, fixed := strings.Cut(seg[1:len(seg)-1], "=")
+		if name == "" || strings.ContainsAny(name, "{}*") || fixed && text == "" {
+			return token{}, fmt.Errorf("%s is not {name} or {name=text}", seg)
+		}
+		if fixed {
+			return token{kind: literal, text: strings.ToLower(text), name: name}, nil
+		}
+		return token{kind: param, name: name}, nil
+	case strings.ContainsAny(seg, "{}()|"):
+		return token{}, fmt.Errorf("%s mixes text and a parameter", seg)
+	case strings.HasSuffix(seg, "*") && strings.Count(seg, "*") == 1:
+		return token{kind: prefix, text: strings.ToLower(seg[:len(seg)-1])}, nil
+	case strings.Contains(seg, "*"):
+		return token{}, fmt.Errorf("%s: * stands at the end of a name only", seg)
+	default:
+		return token{kind: literal, text: strings.ToLower(seg)}, nil
+	}
+}
+
+// covers reports whether every path that q matches is matched by p too. A case it is not sure of is false.
+func (p pattern) covers(q pattern) bool { return coversTokens(p.tokens, q.tokens) }
+
+func coversTokens(p, q []token) bool {
+	if len(p) == 0 {
+		return len(q) == 0
+	}
+	if p[0].kind == rest {
+		return coversTokens(p[1:], q) || len(q) > 0 && coversTokens(p, q[1:])
+	}
+	if len(q) == 0 || q[0].kind == rest {
+		return false
+	}
+	var one bool
+	switch p[0].kind {
+	case param:
+		one = true
+	case prefix:
+		one = (q[0].kind == literal || q[0].kind == prefix) && strings.HasPrefix(q[0].text, p[0].text)
+	case literal:
+		one = q[0].kind == literal && q[0].text == p[0].text
+	case rest:
+	}
+	return one && coversTokens(p[1:], q[1:])
+}
+
+// strictlyCovers reports whether p covers q and more.
+func (p pattern) strictlyCovers(q pattern) bool { return p.covers(q) && !q.covers(p) }
+
+// overlaps reports whether some path is matched by both.
+func overlaps(p, q []token) bool {
+	switch {
+	case len(p) == 0 && len(q) == 0:
+		return true
+	case len(p) > 0 && p[0].kind == rest:
+		return overlaps(p[1:], q) || len(q) > 0 && overlaps(p, q[1:])
+	case len(q) > 0 && q[0].kind == rest:
+		return overlaps(p, q[1:]) || len(p) > 0 && overlaps(p[1:], q)
+	case len(p) == 0 || len(q) == 0:
+		return false
+	}
+	return sharesSegment(p[0], q[0]) && overlaps(p[1:], q[1:])
+}
+
+func sharesSegment(a, b token) bool {
+	switch {
+	case a.kind == param || b.kind == param:
+		return true
+	case a.kind == prefix:
+		return strings.HasPrefix(b.text, a.text) || b.kind == prefix && strings.HasPrefix(a.text, b.text)
+	case b.kind == prefix:
+		return strings.HasPrefix(a.text, b.text)
+	default:
+		return a.text == b.text
+	}
+}
+
+// capture returns the named segments of a path that the pattern matches; folded is what is compared.
+func (p pattern) capture(segments, folded []string) map[string]string {
+	out := map[string]string{}
+	captureTokens(p.tokens, segments, folded, out)
+	return out
+}
+
+func captureTokens(p []token, segments, folded []string, out map[string]string) bool {
+	if len(p) == 0 {
+		return len(segments) == 0
+	}
+	if p[0].kind == rest {
+		for n := range len(segments) + 1 {
+			if captureTokens(p[1:], segments[n:], folded[n:], out) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(segments) == 0 || !p[0].matches(folded[0]) || !captureTokens(p[1:], segments[1:], folded[1:], out) {
+		return false
+	}
+	if p[0].name != "" {
+		out[p[0].name] = segments[0]
+	}
+	return true
+}
+
+func (t token) matches(folded string) bool {
+	switch t.kind {
+	case literal:
+		return folded == t.text
+	case prefix:
+		return strings.HasPrefix(folded, t.text)
+	case param:
+		return true
+	case rest:
+		return false
+	default:
+		return false
+	}
+}
+
+// node is one place in the trie. A walk looks at one child per segment and kind, whatever the number of entries.
+type node struct {
+	literals map[string]*node
+	prefixes []prefixChild
+	param    *node
+	rest     *node
+	entries  []*entry
+}
+
+type prefixChild struct {
+	text string
+	node *node
+}
+
+func (n *node) insert(e *entry) {
+	for _, t := range e.pattern.tokens {
+		n = n.child(t)
+	}
+	n.entries = append(n.entries, e)
+}
+
+func (n *node) child(t token) *node {
+	switch t.kind {
+	case literal:
+		if n.literals == nil {
+			n.literals = map[string]*node{}
+		}
+		if n.literals[t.text] == nil {
+			n.literals[t.text] = &node{}
+		}
+		return n.literals[t.text]
+	case prefix:
+		i := slices.IndexFunc(n.prefixes, func(c prefixChild) bool { return c.text == t.text })
+		if i < 0 {
+			i = len(n.prefixes)
+			n.prefixes = append(n.prefixes, prefixChild{t.text, &node{}})
+		}
+		return n.prefixes[i].node
+	case rest:
+		if n.rest == nil {
+			n.rest = &node{}
+		}
+		return n.rest
+	case param:
+	}
+	if n.param == nil {
+		n.param = &node{}
+	}
+	return n.param
+}
+
+// walk calls found with the entries of every pattern that matches the path.
+func (n *node) walk(path []string, found func([]*entry)) {
+	if n.rest != nil {
+		for i := range len(path) + 1 {
+			n.rest.walk(path[i:], found)
+		}
+	}
+	if len(path) == 0 {
+		if len(n.entries) > 0 {
+			found(n.entries)
+		}
+		return
+	}
+	if c, ok := n.literals[path[0]]; ok {
+		c.walk(path[1:], found)
+	}
+	for _, c := range n.prefixes {
+		if strings.HasPrefix(path[0], c.text) {
+			c.node.walk(path[1:], found)
+		}
+	}
+	if n.param != nil {
+		n.param.walk(path[1:], found)
+	}
+}

@@ -1,0 +1,101 @@
+package catalog
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxValue bounds one value shown to a person, in runes.
+const maxValue = 128
+
+// template is a line with parameters: "Make {principal} a {role}". {name|text} shows text where the call gives none.
+type template []part
+
+type part struct {
+	text     string // literal text; with a param, what stands for it when it is missing
+	param    string
+	optional bool
+}
+
+func parseTemplate(s string) (template, error) {
+	var t template
+	for s != "" {
+		before, after, found := strings.Cut(s, "{")
+		if before != "" {
+			t = append(t, part{text: before})
+		}
+		if !found {
+			break
+		}
+		inner, tail, closed := strings.Cut(after, "}")
+		name, instead, optional := strings.Cut(inner, "|")
+		if !closed || name == "" || strings.ContainsAny(inner, "{}") {
+			return nil, fmt.Errorf("template %q: want {name} or {name|text}", s)
+		}
+		if !optional {
+			instead = "an unnamed " + strings.ReplaceAll(name, "_", " ")
+		}
+		t = append(t, part{text: instead, param: name, optional: optional})
+		s = tail
+	}
+	return t, nil
+}
+
+// render puts cleaned values in. names gives what is shown for a value that is an id.
+func (t template) render(params map[string]string, names map[string]map[string]string) string {
+	var b strings.Builder
+	for _, p := range t {
+		v := params[p.param]
+		switch {
+		case p.param == "" || v == "":
+			b.WriteString(p.text)
+		default:
+			if display, ok := names[p.param][strings.ToLower(v)]; ok {
+				v = display
+			}
+			b.WriteString(clean(v))
+		}
+	}
+	return b.String()
+}
+
+// clean makes a value of the request fit to stand in a sentence that a person decides by: one line, nothing invisible,
+// no change of direction, and a mark where it was cut.
+func clean(s string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n == maxValue-1 && utf8.RuneCountInString(s) > maxValue {
+			b.WriteRune('…')
+			break
+		}
+		switch {
+		case r == utf8.RuneError, unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp), unicode.Is(unicode.Variation_Selector, r):
+			b.WriteRune('\uFFFD') // shown, so that a name with something hidden in it does not look like the plain one
+		case unicode.IsSpace(r):
+			b.WriteRune(' ')
+		default:
+			b.WriteRune(r)
+		}
+		n++
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// reference reads the id out of what a relation is written with: …/directoryObjects/ID, …/users('ID'). Anything else in
+// the URL makes it be shown whole, so that the shown id is the one that acts.
+func reference(s string) string {
+	if strings.ContainsAny(s, "?#%\\;") {
+		return s
+	}
+	id := s[strings.LastIndex(s, "/")+1:]
+	if _, inner, ok := strings.Cut(id, "("); ok && strings.HasSuffix(inner, ")") {
+		return strings.Trim(inner[:len(inner)-1], "'")
+	}
+	if id == "" {
+		return s
+	}
+	return id
+}

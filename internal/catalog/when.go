@@ -1,0 +1,264 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// condition is one test on the body or the query; an entry's conditions hold together. A body that could not be read
+// into properties satisfies Has and Is of a sensitive entry and never Only: what is not seen is not ordinary.
+type condition struct {
+	Has   []string            `json:"has"`   // one of these body paths is there
+	Only  []string            `json:"only"`  // an object, not empty, whose properties are all in this list
+	Is    map[string][]string `json:"is"`    // one of these body paths has one of these values
+	Query map[string][]string `json:"query"` // one of these query parameters has one of these words, or is there at all: "*"
+	Bound bool                `json:"bound"` // somewhere in the body a relation is written: x@odata.bind, @odata.id, @removed
+	Not   *condition          `json:"not"`
+
+	has []bodyPath
+	is  []valueTest
+}
+
+type valueTest struct {
+	path   bodyPath
+	values []string // lower case; a leading or trailing * stands for anything
+}
+
+func (c *condition) compile() error {
+	kinds := 0
+	for _, set := range []bool{len(c.Has) > 0, len(c.Only) > 0, len(c.Is) > 0, len(c.Query) > 0, c.Bound, c.Not != nil} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return errors.New("when: a condition is exactly one of has, only, is, query, bound, not")
+	}
+	for _, s := range c.Has {
+		p, err := parseBodyPath(s)
+		if err != nil {
+			return err
+		}
+		c.has = append(c.has, p)
+	}
+	for s, values := range c.Is {
+		p, err := parseBodyPath(s)
+		if err != nil {
+			return err
+		}
+		t := valueTest{path: p}
+		for _, v := range values {
+			t.values = append(t.values, strings.ToLower(v))
+		}
+		c.is = append(c.is, t)
+	}
+	if c.Not != nil {
+		return c.Not.compile()
+	}
+	return nil
+}
+
+// holds judges one condition. doubt is the answer where the body is there and has no properties that can be read.
+func (c *condition) holds(call *Call, fold, doubt bool) bool {
+	switch {
+	case c.Not != nil:
+		return !c.Not.holds(call, fold, !doubt)
+	case len(c.Query) > 0:
+		return queryHas(call.Query, c.Query, fold)
+	case call.Body == nil:
+		return false
+	case !structured(call.Body):
+		return doubt
+	case len(c.has) > 0:
+		return slices.ContainsFunc(c.has, func(p bodyPath) bool { return p.found(call.Body, fold, anything) })
+	case len(c.is) > 0:
+		return slices.ContainsFunc(c.is, func(t valueTest) bool { return t.path.found(call.Body, fold, t.match) })
+	case c.Bound:
+		return bound(call.Body)
+	case len(c.Only) > 0:
+		return only(call.Body, c.Only, fold)
+	default:
+		return doubt
+	}
+}
+
+func structured(body any) bool {
+	switch body.(type) {
+	case map[string]any, []any:
+		return true
+	default:
+		return false
+	}
+}
+
+func anything(any) bool { return true }
+
+func (t valueTest) match(v any) bool {
+	s := strings.ToLower(scalar(v))
+	return slices.ContainsFunc(t.values, func(want string) bool { return wild(want, s) })
+}
+
+// wild compares with a * at either end of the pattern.
+func wild(pattern, s string) bool {
+	head, front := strings.CutPrefix(pattern, "*")
+	mid, back := strings.CutSuffix(head, "*")
+	switch {
+	case front && back:
+		return strings.Contains(s, mid)
+	case front:
+		return strings.HasSuffix(s, mid)
+	case back:
+		return strings.HasPrefix(s, mid)
+	default:
+		return s == pattern
+	}
+}
+
+// scalar is the text of a JSON value; a list or object has none.
+func scalar(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case nil:
+		return "null"
+	case map[string]any, []any:
+		return ""
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+func queryHas(query, want map[string][]string, fold bool) bool {
+	for name, values := range query {
+		for key, words := range want {
+			if !sameName(strings.TrimPrefix(name, "$"), strings.TrimPrefix(key, "$"), fold) {
+				continue
+			}
+			if slices.Contains(words, "*") {
+				return true
+			}
+			for _, v := range values {
+				if slices.ContainsFunc(words, func(w string) bool { return mentions(v, w) }) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// mentions reports whether word stands in v, as a whole: not as a part of a longer name.
+func mentions(v, word string) bool {
+	isName := func(r rune) bool {
+		return r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r > 127
+	}
+	for f := range strings.FieldsFuncSeq(v, func(r rune) bool { return !isName(r) }) {
+		if strings.EqualFold(f, word) {
+			return true
+		}
+	}
+	return false
+}
+
+func only(body any, names []string, fold bool) bool {
+	m, ok := body.(map[string]any)
+	if !ok || len(m) == 0 {
+		return false
+	}
+	for k := range m {
+		if !slices.ContainsFunc(names, func(n string) bool { return sameName(k, n, fold) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func bound(body any) bool {
+	switch b := body.(type) {
+	case map[string]any:
+		for k, v := range b {
+			low := strings.ToLower(k)
+			if strings.HasSuffix(low, "@odata.bind") || low == "@odata.id" || low == "@removed" || low == "@id" ||
+				strings.HasSuffix(low, "@delta") || strings.HasSuffix(low, "@odata.delta") || bound(v) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(b, bound)
+	}
+	return false
+}
+
+// sameName folds case by Unicode, which is wider than any server's folding: a name is rather taken for a known one.
+func sameName(a, b string, fold bool) bool {
+	return a == b || fold && strings.EqualFold(a, b)
+}
+
+// bodyPath leads to values in a body: names, "*" for any key or element (also at either end of a name), "**" for any depth. Lists are walked
+// through where a name is wanted, so that [{"password": …}] is found like {"password": …}.
+type bodyPath []string
+
+func parseBodyPath(s string) (bodyPath, error) {
+	if s == "" || strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") || strings.Contains(s, "//") {
+		return nil, fmt.Errorf("body path %q is not name/name", s)
+	}
+	p := strings.Split(s, "/")
+	if i := slices.Index(p, "**"); i > 0 || len(p) > 1 && slices.Contains(p[1:], "**") || s == "**" {
+		return nil, fmt.Errorf("body path %q: ** stands first, before a name", s)
+	}
+	return p, nil
+}
+
+// found reports whether some value at the path is what ok wants.
+func (p bodyPath) found(body any, fold bool, ok func(any) bool) bool {
+	hit := false
+	p.each(body, fold, nil, func(_ []string, v any) bool {
+		hit = ok(v)
+		return !hit
+	})
+	return hit
+}
+
+// each visits the values at the path, with the keys that lead there in the body's own spelling ("*" for an element),
+// until visit returns false.
+func (p bodyPath) each(v any, fold bool, at []string, visit func([]string, any) bool) bool {
+	if len(p) == 0 {
+		return visit(at, v)
+	}
+	deep := p[0] == "**"
+	switch v := v.(type) {
+	case map[string]any:
+		for k, child := range v {
+			here := append(slices.Clip(at), k)
+			if deep && !p.each(child, fold, here, visit) {
+				return false
+			}
+			want := p
+			if deep {
+				want = p[1:]
+			}
+			if keyMatches(want[0], k, fold) && !want[1:].each(child, fold, here, visit) {
+				return false
+			}
+		}
+	case []any:
+		for _, child := range v {
+			if !p.each(child, fold, append(slices.Clip(at), "*"), visit) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func keyMatches(want, key string, fold bool) bool {
+	if fold {
+		if strings.EqualFold(want, key) {
+			return true
+		}
+		want, key = strings.ToLower(want), strings.ToLower(key)
+	}
+	return wild(want, key)
+}
