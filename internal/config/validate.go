@@ -1,0 +1,231 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checks collects what is wrong with values that could be read.
+type checks struct{ problems []Problem }
+
+func (c *checks) fail(path, format string, args ...any) {
+	c.problems = append(c.problems, Problem{path, fmt.Sprintf(format, args...)})
+}
+
+// unsupported refuses a key whose feature is not built yet, unless it stands at its default.
+func (c *checks) unsupported(path string, isDefault bool) {
+	if !isDefault {
+		c.fail(path, "not supported yet")
+	}
+}
+
+func (c *checks) oneOf(path, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		c.fail(path, "must be %s, not %q", strings.Join(want, " or "), got)
+	}
+}
+
+func (c *checks) atLeast(path string, got, least time.Duration) {
+	if got < least {
+		c.fail(path, "must be at least %s", least)
+	}
+}
+
+func (c Config) validate(dir string) []Problem {
+	ch := &checks{}
+	c.listen(ch)
+	c.upstream(ch)
+	c.requester(ch)
+	c.verification(ch)
+	c.providers(ch)
+	c.rest(ch)
+	c.notBuilt(ch, dir)
+	return ch.problems
+}
+
+func (c Config) listen(ch *checks) {
+	addrs := map[string]string{"listen.proxy": c.Listen.Proxy, "listen.reverse": c.Listen.Reverse, "listen.control": c.Listen.Control}
+	used := map[string]string{}
+	for _, path := range slices.Sorted(maps.Keys(addrs)) {
+		addr := addrs[path]
+		if addr == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(addr)
+		if n, convErr := strconv.ParseUint(port, 10, 16); err != nil || convErr != nil {
+			ch.fail(path, "must be host:port, not %q", addr)
+			continue
+		} else if n == 0 {
+			continue // any free port
+		}
+		if other, ok := used[addr]; ok {
+			ch.fail(path, "is the same address as %s", other)
+		}
+		used[addr] = path
+	}
+	if c.Listen.Proxy == "" && c.Listen.Reverse == "" {
+		ch.fail("listen", "needs a proxy or a reverse address, or nothing can be called")
+	}
+	ca := c.TLS.CA
+	if (ca.Cert == "") != (ca.Key == "") {
+		ch.fail("tls.ca", "needs cert and key together")
+	}
+	if ca.Cert == "" && ca.Dir == "" {
+		ch.fail("tls.ca.dir", "must not be empty")
+	}
+}
+
+func (c Config) upstream(ch *checks) {
+	for _, host := range slices.Sorted(maps.Keys(c.Upstream.Resolve)) {
+		path, addr := "upstream.resolve."+host, c.Upstream.Resolve[host]
+		if host != strings.ToLower(host) || host == "" || strings.ContainsAny(host, "*:/ ") {
+			ch.fail(path, "must be named by a host in lower case, without port")
+		}
+		h, port, err := net.SplitHostPort(addr)
+		if n, convErr := strconv.ParseUint(port, 10, 16); err != nil || convErr != nil || n == 0 || h == "" {
+			ch.fail(path, "must be addr:port, not %q", addr)
+		}
+	}
+	ch.atLeast("upstream.timeout", c.Upstream.Timeout, time.Second)
+}
+
+func (c Config) requester(ch *checks) {
+	ch.oneOf("requester.trust", c.Requester.Trust, "attested", "asserted")
+	a := c.Requester.Assertions
+	if n := count(a.Issuer != "", a.Audience != "", a.JWKS != ""); n != 0 && n != 3 {
+		ch.fail("requester.assertions", "needs issuer, audience and jwks together")
+	}
+	if rest, ok := strings.CutPrefix(a.JWKS, "http://"); ok && !loopback(strings.SplitN(rest, "/", 2)[0]) {
+		ch.fail("requester.assertions.jwks", "must be https, or a file")
+	}
+	ch.atLeast("requester.assertions.max_age", a.MaxAge, time.Second)
+	if c.Requester.Trust != "asserted" {
+		return
+	}
+	// A plain header is worth as much as the network in front of it.
+	for path, addr := range map[string]string{"listen.proxy": c.Listen.Proxy, "listen.reverse": c.Listen.Reverse} {
+		if addr != "" && !loopback(addr) {
+			ch.fail(path, "must be a loopback address with requester.trust: asserted")
+		}
+	}
+}
+
+func (c Config) verification(ch *checks) {
+	v := c.Verification
+	seen := map[string]bool{}
+	for i, name := range v.Providers {
+		path := "verification.providers[" + strconv.Itoa(i) + "]"
+		if _, ok := c.Providers[name]; !ok {
+			ch.fail(path, "there is no provider %q under providers", name)
+		}
+		if seen[name] {
+			ch.fail(path, "%q is there twice", name)
+		}
+		seen[name] = true
+	}
+	ch.atLeast("verification.timeout", v.Timeout, time.Second)
+	ch.atLeast("verification.resume", v.Resume, time.Second)
+	if v.MaxHolds < 1 {
+		ch.fail("verification.max_holds", "must be at least 1")
+	}
+	for path, n := range map[string]int{"per_15m": v.Budget.Per15m, "per_day": v.Budget.PerDay, "denials": v.Budget.Denials} {
+		if n < 1 {
+			ch.fail("verification.budget."+path, "must be at least 1")
+		}
+	}
+}
+
+func (c Config) providers(ch *checks) {
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
+		p, path := c.Providers[name], "providers."+name
+		switch p.Type {
+		case "duo":
+			p.duo(ch, path)
+		case "microsoft365", "traceless":
+			ch.fail(path+".type", "%s is not supported yet", p.Type)
+		case "":
+			ch.fail(path+".type", "is missing: duo")
+		default:
+			ch.fail(path+".type", "must be duo, not %q", p.Type)
+		}
+	}
+}
+
+func (p Provider) duo(ch *checks, path string) {
+	if p.Host == "" || strings.ContainsAny(p.Host, "/@ ") {
+		ch.fail(path+".host", "must be the API hostname of the Duo application, such as api-1234abcd.duosecurity.com")
+	}
+	if p.IntegrationKey == "" {
+		ch.fail(path+".integration_key", "is missing")
+	}
+	if !p.SecretKey.Set() {
+		ch.fail(path+".secret_key", "is missing")
+	}
+	if p.Username != "" {
+		ch.oneOf(path+".username", p.Username, "upn", "localpart")
+	}
+}
+
+func (c Config) rest(ch *checks) {
+	ch.oneOf("policy.unlisted_writes", c.Policy.UnlistedWrites, "step_up", "deny", "allow")
+	if c.Journal.Path == "" {
+		ch.fail("journal.path", "must not be empty: no record, no action")
+	}
+	if c.Limits.Body < 1 {
+		ch.fail("limits.body", "must be at least 1")
+	}
+	if c.Limits.Header < 4<<10 {
+		ch.fail("limits.header", "must be at least 4KiB")
+	}
+	ch.oneOf("telemetry.log.level", c.Telemetry.Log.Level, "debug", "info", "warn", "error")
+	ch.oneOf("telemetry.log.format", c.Telemetry.Log.Format, "json", "text")
+	if u := c.Control.ExternalURL; u != "" {
+		if p, err := url.Parse(u); err != nil || p.Scheme != "https" && p.Scheme != "http" || p.Host == "" {
+			ch.fail("control.external_url", "must be an http or https URL")
+		}
+	}
+}
+
+// notBuilt lists the keys of the design whose features are not there yet.
+func (c Config) notBuilt(ch *checks, dir string) {
+	ch.unsupported("listen.transparent", c.Listen.Transparent == "")
+	ch.unsupported("listen.ext_authz", c.Listen.ExtAuthz == "")
+	ch.unsupported("listen.callback", c.Listen.Callback == "")
+	ch.unsupported("tls.acme", len(c.TLS.ACME) == 0)
+	ch.unsupported("upstream.proxy", c.Upstream.Proxy == "")
+	ch.unsupported("control.external_url", c.Control.ExternalURL == "")
+	ch.unsupported("policy.bundle", len(c.Policy.Bundle) == 0)
+	ch.unsupported("policy.shadow", len(c.Policy.Shadow) == 0)
+	ch.unsupported("policy.mode", c.Policy.Mode == "enforce")
+	ch.unsupported("ledger.url", c.Ledger.URL == "")
+	ch.unsupported("ledger.dir", c.Ledger.Dir == filepath.Join(dir, Default().Ledger.Dir))
+	ch.unsupported("ledger.key", !c.Ledger.Key.Set())
+	ch.unsupported("notify", len(c.Notify) == 0)
+	ch.unsupported("telemetry.otlp", c.Telemetry.OTLP == "")
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func count(conds ...bool) (n int) {
+	for _, c := range conds {
+		if c {
+			n++
+		}
+	}
+	return n
+}
