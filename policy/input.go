@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Assurance says how sure we are of the requester. The zero value is none.
 type Assurance uint8
@@ -28,6 +31,22 @@ func (a Assurance) String() string {
 
 // MarshalText writes the name of a.
 func (a Assurance) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads a name. Anything unknown is an error and leaves a at AssuranceNone.
+func (a *Assurance) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "attested":
+		*a = AssuranceAttested
+	case "asserted":
+		*a = AssuranceAsserted
+	case "none":
+		*a = AssuranceNone
+	default:
+		*a = AssuranceNone
+		return fmt.Errorf("policy: assurance is %q, want attested, asserted or none", b)
+	}
+	return nil
+}
 
 // Requester is the employee on whose behalf the agent acts: the person who is asked.
 type Requester struct {
