@@ -1,0 +1,50 @@
+# What a contributor runs is what CI runs: `make check`, then `make e2e`.
+GO ?= go
+LINT := $(GO) tool -modfile=tools.mod
+FUZZTIME ?= 5s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: help build test check lint vuln fuzz bench quickstart examples corpus e2e image clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+build: ## bin/countersign, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/countersign ./cmd/countersign
+
+test: ## the unit and script tests, with the race detector
+	$(GO) test -race -shuffle=on ./...
+
+lint: ## vet and golangci-lint
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./internal/e2e/...
+	$(LINT) golangci-lint run
+
+vuln: ## known vulnerabilities, where the database can be reached
+	scripts/vuln
+
+fuzz: ## FUZZTIME of every fuzz target
+	scripts/fuzz $(FUZZTIME)
+
+bench: ## the benchmarks, each beside its baseline
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+quickstart: ## the demo with each answer
+	scripts/quickstart
+
+examples: ## the smoke test of each example
+	for s in examples/*/smoke.sh; do echo "== $$s"; bash "$$s" || exit 1; done
+
+corpus: build ## score labelled requests: make corpus CORPUS=DIR
+	scripts/corpus $(CORPUS)
+
+check: lint test fuzz quickstart examples vuln ## all of the above
+
+e2e: build ## real clients: msgraph-sdk-go, curl, Python, Node
+	$(GO) test -tags e2e -timeout 30m -count 1 ./internal/e2e/...
+
+image: ## a container image
+	docker build --build-arg VERSION=$(VERSION) -t countersign:$(VERSION) .
+
+clean: ## what was built
+	rm -rf bin dist
