@@ -1,0 +1,85 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// ruleset is one compiled policy. It does not change.
+type ruleset struct {
+	query    rego.PreparedEvalQuery
+	revision string
+	asserted map[string]bool // categories for which a plain header suffices
+	eager    bool            // input must be built whole: see eagerInput
+}
+
+// decide evaluates and decodes. Whatever goes wrong, panics and lateness included, leaves the zero decision.
+func (r *ruleset) decide(ctx context.Context, in Input, now time.Time, deadline time.Duration) (d Decision, err error) {
+	ctx, stop := context.WithTimeout(ctx, deadline)
+	defer stop()
+	defer func() {
+		if p := recover(); p != nil {
+			// The panic's value may hold parts of the request.
+			d, err = Decision{}, fmt.Errorf("%w: panic of type %T during evaluation", ErrUnavailable, p)
+		}
+	}()
+	in.Context = Context{Time: now, Revision: r.revision}
+	v, err := r.eval(ctx, in, now)
+	if late := ctx.Err(); late != nil { // an answer that comes late is none
+		return Decision{}, fmt.Errorf("%w: evaluation: %w", ErrUnavailable, late)
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	d, err = Decode(v)
+	if err != nil {
+		return Decision{}, err
+	}
+	if d.Operation != in.Operation.Name || d.Category != in.Operation.Category {
+		return Decision{}, fmt.Errorf("%w: it is about another operation", ErrMalformed)
+	}
+	d.Revision = r.revision
+	return d, nil
+}
+
+func (r *ruleset) eval(ctx context.Context, in Input, now time.Time) (any, error) {
+	value, err := inputValue(in, r.eager)
+	if err != nil {
+		return nil, err
+	}
+	// Left to itself, Eval starts a goroutine for every evaluation just to watch the context.
+	cancel := topdown.NewCancel()
+	defer context.AfterFunc(ctx, cancel.Cancel)()
+	rs, err := r.query.Eval(ctx, rego.EvalParsedInput(value), rego.EvalTime(now), rego.EvalExternalCancel(cancel))
+	switch {
+	case err != nil && topdown.IsCancel(err):
+		return nil, fmt.Errorf("%w: evaluation cancelled", ErrUnavailable)
+	case err != nil:
+		return nil, evalError(err)
+	case len(rs) != 1 || len(rs[0].Expressions) != 1:
+		return nil, fmt.Errorf("%w: %d results", ErrUndefined, len(rs))
+	}
+	return rs[0].Expressions[0].Value, nil
+}
+
+// evalError keeps what helps to find the rule and leaves out the message, which may quote the input.
+func evalError(err error) error {
+	te, ok := errors.AsType[*topdown.Error](err)
+	if !ok {
+		return fmt.Errorf("%w: evaluation failed: %T", ErrUndefined, err)
+	}
+	return fmt.Errorf("%w: %s at %s", ErrUndefined, te.Code, location(te.Location))
+}
+
+func location(l *ast.Location) string {
+	if l == nil {
+		return "an unknown place"
+	}
+	return fmt.Sprintf("%s:%d", l.File, l.Row)
+}

@@ -1,0 +1,33 @@
+# What a step_up asks for: the customer's parts, put together so that every one of them is met.
+package countersign
+
+import rego.v1
+
+requirement := {
+	"approver": "requester",
+	"providers": sort(providers),
+	"capabilities": sort(union({to_set(object.get(p, "capabilities", [])) | some p in requirement_parts})),
+	"amr": sort(union({to_set(object.get(p, "amr", [])) | some p in requirement_parts})),
+}
+
+requirement_parts contains part if some part in data.countersign.rules.requirement
+
+requirement_parts contains step_up.requirement if some step_up in data.countersign.rules.step_up
+
+# A part that names no provider leaves the choice to the others.
+provider_sets contains names if {
+	some part in requirement_parts
+	names := to_set(object.get(part, "providers", []))
+	count(names) > 0
+}
+
+default providers := set()
+
+providers := intersection(provider_sets) if count(provider_sets) > 0
+
+requirement_conflict if {
+	count(provider_sets) > 0
+	count(providers) == 0
+}
+
+to_set(list) := {x | some x in list}
