@@ -44,7 +44,7 @@ type rawEntry struct {
 	When      []condition       `json:"when"`
 	Category  string            `json:"category"`
 	Sensitive bool              `json:"sensitive"` // for category read only; the others decide by themselves
-	Inside    string            `json:"inside"`    // the sensitive entry that this ordinary one is an exception to
+	Inside    oneOrMore         `json:"inside"`    // the sensitive entries that this ordinary one is an exception to
 	Resource  string            `json:"resource"`
 	Params    map[string]string `json:"params"`
 	Summary   string            `json:"summary"`
@@ -55,8 +55,9 @@ type rawEntry struct {
 
 // entry is one entry for one path, ready to match.
 type entry struct {
-	name, category, resource, inside, file string
+	name, category, resource, file string
 
+	inside          []string
 	methods         methods
 	pattern         pattern
 	when            []condition
@@ -91,7 +92,7 @@ func (a *API) compile(raw rawEntry) ([]*entry, error) {
 	if e.sensitive && (raw.Summary == "" || raw.Undone == "") {
 		note(errors.New("a sensitive entry needs summary and undone"))
 	}
-	if e.sensitive && raw.Inside != "" {
+	if e.sensitive && len(raw.Inside) > 0 {
 		note(errors.New("inside is for entries that are not sensitive"))
 	}
 	var err error
@@ -184,6 +185,16 @@ func (m methods) has(method string) bool {
 	default:
 		return slices.Contains(m.names, method)
 	}
+}
+
+// covers reports whether m has every method that o has.
+func (m methods) covers(o methods) bool {
+	for _, name := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "QUERY"} { // QUERY: any other
+		if o.has(name) && !m.has(name) {
+			return false
+		}
+	}
+	return true
 }
 
 func isRead(method string) bool { return method == "GET" || method == "HEAD" || method == "OPTIONS" }

@@ -100,12 +100,14 @@ func (c *choice) settle(read bool) candidate {
 // standsAgainst reports whether an entry that is not sensitive may name the call although sensitive ones are near.
 func (c *choice) standsAgainst(o candidate, read bool) bool {
 	for _, s := range c.sensitive {
-		if o.entry.inside != s.entry.name || !s.entry.pattern.strictlyCovers(o.entry.pattern) {
+		if !slices.Contains(o.entry.inside, s.entry.name) || !s.entry.pattern.strictlyCovers(o.entry.pattern) {
 			return false
 		}
 	}
 	// A family of ordinary writes does not speak for a method that nobody listed on a sensitive path.
-	return read || !slices.ContainsFunc(c.guards, func(g *entry) bool { return !g.pattern.covers(o.entry.pattern) })
+	return read || !o.entry.pattern.family() || !slices.ContainsFunc(c.guards, func(g *entry) bool {
+		return g.pattern.literals() && !g.pattern.covers(o.entry.pattern)
+	})
 }
 
 func (a *API) describe(call *Call, c candidate) Match {
@@ -265,14 +267,17 @@ func (a *API) swallowed() []error {
 		if o.sensitive {
 			continue
 		}
-		inside := false
-		for _, s := range a.entries {
-			if s.sensitive && s.name == o.inside && s.pattern.strictlyCovers(o.pattern) {
-				inside = true
+		for _, name := range o.inside {
+			if !slices.ContainsFunc(a.entries, func(s *entry) bool {
+				return s.sensitive && s.name == name && s.pattern.strictlyCovers(o.pattern)
+			}) {
+				problems = append(problems, fmt.Errorf("%s: entry %s: %s is not strictly inside any path of %q", o.file, o.name, o.pattern.text, name))
 			}
 		}
-		if o.inside != "" && !inside {
-			problems = append(problems, fmt.Errorf("%s: entry %s: %s is not strictly inside any path of %q", o.file, o.name, o.pattern.text, o.inside))
+		for _, s := range a.entries {
+			if s.sensitive && len(s.when) == 0 && !slices.Contains(o.inside, s.name) && s.methods.covers(o.methods) && s.pattern.covers(o.pattern) {
+				problems = append(problems, fmt.Errorf("%s: entry %s: %s is never reached: the sensitive entry %s covers it", o.file, o.name, o.pattern.text, s.name))
+			}
 		}
 	}
 	return problems

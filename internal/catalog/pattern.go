@@ -193,32 +193,12 @@ func coversTokens(p, q []token) bool {
 // strictlyCovers reports whether p covers q and more.
 func (p pattern) strictlyCovers(q pattern) bool { return p.covers(q) && !q.covers(p) }
 
-// overlaps reports whether some path is matched by both.
-func overlaps(p, q []token) bool {
-	switch {
-	case len(p) == 0 && len(q) == 0:
-		return true
-	case len(p) > 0 && p[0].kind == rest:
-		return overlaps(p[1:], q) || len(q) > 0 && overlaps(p, q[1:])
-	case len(q) > 0 && q[0].kind == rest:
-		return overlaps(p, q[1:]) || len(p) > 0 && overlaps(p[1:], q)
-	case len(p) == 0 || len(q) == 0:
-		return false
-	}
-	return sharesSegment(p[0], q[0]) && overlaps(p[1:], q[1:])
-}
+// family reports whether the pattern ends in **: it speaks for paths that its author has not seen.
+func (p pattern) family() bool { return len(p.tokens) > 0 && p.tokens[len(p.tokens)-1].kind == rest }
 
-func sharesSegment(a, b token) bool {
-	switch {
-	case a.kind == param || b.kind == param:
-		return true
-	case a.kind == prefix:
-		return strings.HasPrefix(b.text, a.text) || b.kind == prefix && strings.HasPrefix(a.text, b.text)
-	case b.kind == prefix:
-		return strings.HasPrefix(a.text, b.text)
-	default:
-		return a.text == b.text
-	}
+// literals reports whether some segment is a name.
+func (p pattern) literals() bool {
+	return slices.ContainsFunc(p.tokens, func(t token) bool { return t.kind == literal || t.kind == prefix })
 }
 
 // capture returns the named segments of a path that the pattern matches; folded is what is compared.

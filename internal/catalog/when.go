@@ -13,12 +13,13 @@ type condition struct {
 	Has   []string            `json:"has"`   // one of these body paths is there
 	Only  []string            `json:"only"`  // an object, not empty, whose properties are all in this list
 	Is    map[string][]string `json:"is"`    // one of these body paths has one of these values
+	All   map[string][]string `json:"all"`   // these body paths are there and every value has one of these values
 	Query map[string][]string `json:"query"` // one of these query parameters has one of these words, or is there at all: "*"
 	Bound bool                `json:"bound"` // somewhere in the body a relation is written: x@odata.bind, @odata.id, @removed
 	Not   *condition          `json:"not"`
 
-	has []bodyPath
-	is  []valueTest
+	has     []bodyPath
+	is, all []valueTest
 }
 
 type valueTest struct {
@@ -28,13 +29,13 @@ type valueTest struct {
 
 func (c *condition) compile() error {
 	kinds := 0
-	for _, set := range []bool{len(c.Has) > 0, len(c.Only) > 0, len(c.Is) > 0, len(c.Query) > 0, c.Bound, c.Not != nil} {
+	for _, set := range []bool{len(c.Has) > 0, len(c.Only) > 0, len(c.Is) > 0, len(c.All) > 0, len(c.Query) > 0, c.Bound, c.Not != nil} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		return errors.New("when: a condition is exactly one of has, only, is, query, bound, not")
+		return errors.New("when: a condition is exactly one of has, only, is, all, query, bound, not")
 	}
 	for _, s := range c.Has {
 		p, err := parseBodyPath(s)
@@ -43,21 +44,33 @@ func (c *condition) compile() error {
 		}
 		c.has = append(c.has, p)
 	}
-	for s, values := range c.Is {
-		p, err := parseBodyPath(s)
-		if err != nil {
-			return err
-		}
-		t := valueTest{path: p}
-		for _, v := range values {
-			t.values = append(t.values, strings.ToLower(v))
-		}
-		c.is = append(c.is, t)
+	var err error
+	if c.is, err = valueTests(c.Is); err != nil {
+		return err
+	}
+	if c.all, err = valueTests(c.All); err != nil {
+		return err
 	}
 	if c.Not != nil {
 		return c.Not.compile()
 	}
 	return nil
+}
+
+func valueTests(want map[string][]string) ([]valueTest, error) {
+	var out []valueTest
+	for s, values := range want {
+		p, err := parseBodyPath(s)
+		if err != nil {
+			return nil, err
+		}
+		t := valueTest{path: p}
+		for _, v := range values {
+			t.values = append(t.values, strings.ToLower(v))
+		}
+		out = append(out, t)
+	}
+	return out, nil
 }
 
 // holds judges one condition. doubt is the answer where the body is there and has no properties that can be read.
@@ -75,6 +88,8 @@ func (c *condition) holds(call *Call, fold, doubt bool) bool {
 		return slices.ContainsFunc(c.has, func(p bodyPath) bool { return p.found(call.Body, fold, anything) })
 	case len(c.is) > 0:
 		return slices.ContainsFunc(c.is, func(t valueTest) bool { return t.path.found(call.Body, fold, t.match) })
+	case len(c.all) > 0:
+		return !slices.ContainsFunc(c.all, func(t valueTest) bool { return !t.every(call.Body, fold) })
 	case c.Bound:
 		return bound(call.Body)
 	case len(c.Only) > 0:
@@ -98,6 +113,11 @@ func anything(any) bool { return true }
 func (t valueTest) match(v any) bool {
 	s := strings.ToLower(scalar(v))
 	return slices.ContainsFunc(t.values, func(want string) bool { return wild(want, s) })
+}
+
+// every reports whether there is a value and all of them match.
+func (t valueTest) every(body any, fold bool) bool {
+	return t.path.found(body, fold, anything) && !t.path.found(body, fold, func(v any) bool { return !t.match(v) })
 }
 
 // wild compares with a * at either end of the pattern.
@@ -151,6 +171,9 @@ func queryHas(query, want map[string][]string, fold bool) bool {
 
 // mentions reports whether word stands in v, as a whole: not as a part of a longer name.
 func mentions(v, word string) bool {
+	if strings.Contains(v, "*") { // $select=* asks for everything
+		return true
+	}
 	isName := func(r rune) bool {
 		return r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r > 127
 	}
