@@ -66,6 +66,19 @@ type Record struct {
 	SpentAt     time.Time          `json:"spent_at,omitzero"`
 	AnsweredAt  time.Time          `json:"answered_at,omitzero"` // after Spent: the upstream's answer is known
 	Delivered   bool               `json:"delivered"`            // a caller has been given the outcome
+
+	Exchange   string        `json:"exchange,omitempty"` // that opened it
+	Resume     time.Duration `json:"resume"`             // how long it outlives its caller, and an approval its moment
+	Owner      string        `json:"owner,omitempty"`    // the desk that waits for the person
+	Caller     string        `json:"caller,omitempty"`   // the attachment of a live caller; empty: nobody is attached
+	LeftAt     time.Time     `json:"left_at,omitzero"`   // when the last caller left; zero while one is attached
+	AskedAt    time.Time     `json:"asked_at,omitzero"`  // when the provider accepted the challenge
+	Detail     string        `json:"detail,omitempty"`   // the provider's own word, or a constant of ours
+	By         string        `json:"by,omitempty"`       // the operator who withdrew it
+	Blocked    *BudgetError  `json:"blocked,omitempty"`  // why a withdrawn hold could not push
+	Redeemer   string        `json:"redeemer,omitempty"` // the desk that spent it
+	RedeemedBy string        `json:"redeemed_by,omitempty"`
+	Escalated  bool          `json:"escalated,omitempty"` // a technician really was notified
 }
 
 var (
@@ -83,16 +96,27 @@ var (
 	ErrLedger = errors.New("hold: ledger unavailable")
 	// ErrJournal: the journal failed, so nothing was done.
 	ErrJournal = errors.New("hold: journal unavailable")
+	// ErrExpired: the approval was not redeemed in time. Errors that wrap it wrap ErrSpent too.
+	ErrExpired = errors.New("hold: approval expired")
+	// ErrNotFound: there is no such hold, or not any more.
+	ErrNotFound = errors.New("hold: not found")
+	// ErrRequest: the request cannot be held: no digest, nobody to ask, no requirement, or too large.
+	ErrRequest = errors.New("hold: cannot hold this request")
+	// ErrTransition: the hold is not in a state in which that can happen.
+	ErrTransition = errors.New("hold: impossible transition")
 	// ErrNoProvider: no provider is configured that could meet the requirement.
 	ErrNoProvider = errors.New("hold: no provider")
 )
 
 // BudgetError says that this person may not be pushed now.
 type BudgetError struct {
-	Reason string    // "per_15m", "per_day", "cooloff", "fraud"
-	Until  time.Time // zero: until an operator clears it
+	Reason string    `json:"reason"`         // "per_15m", "per_day", "cooloff", "fraud"
+	Until  time.Time `json:"until,omitzero"` // zero: until an operator clears it
 }
 
 func (e *BudgetError) Error() string {
+	if e.Until.IsZero() {
+		return fmt.Sprintf("hold: push budget exhausted (%s) until an operator clears it", e.Reason)
+	}
 	return fmt.Sprintf("hold: push budget exhausted (%s) until %s", e.Reason, e.Until.Format(time.RFC3339))
 }

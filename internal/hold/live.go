@@ -1,0 +1,178 @@
+package hold
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// live is a hold that this desk runs, or that a caller here is attached to. Desk.mu guards its fields below settling.
+type live struct {
+	key      string
+	id       ID
+	settling sync.Mutex // held while this desk ends the hold, so that it is recorded once
+
+	rec       Record // as last seen
+	rev       uint64
+	token     string        // the attachment of a live caller here; empty: none
+	attached  int           // attachments not left yet
+	runs      bool          // counted: this desk ends it
+	busy      bool          // its goroutine has not ended
+	err       error         // why nothing more can be said of it
+	changed   chan struct{} // closed at the next change
+	interrupt context.CancelCauseFunc
+	timer     *time.Timer // the hold's own clock
+}
+
+// lookup returns the hold of that id if this desk knows it, or nil.
+func (d *Desk) lookup(id ID) *live {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.holds[id]
+}
+
+// track makes the hold known here before its document is stored, so that no change of it is missed.
+func (d *Desk) track(r Record, rev uint64, token string, runs bool) *live {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.holds[r.ID]
+	if h == nil {
+		h = &live{key: r.Key, id: r.ID, rec: r, rev: rev, changed: make(chan struct{})}
+		d.holds[r.ID] = h
+		d.keys[r.Key]++
+	}
+	h.attached++
+	h.runs = h.runs || runs
+	if h.token == "" {
+		h.token = token
+	}
+	return h
+}
+
+// untrack undoes track, and the reservation that runs stands for.
+func (d *Desk) untrack(h *live, token string, runs bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h.attached--
+	if h.token == token {
+		h.token = ""
+	}
+	if runs {
+		d.retireLocked(h)
+	}
+	d.forgetLocked(h)
+}
+
+// learn takes in what the ledger has. Older news than what is known is no news.
+func (d *Desk) learn(r Record, rev uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.holds[r.ID]
+	if h == nil || rev <= h.rev {
+		return
+	}
+	was := h.rec.State
+	h.rec, h.rev = r, rev
+	close(h.changed)
+	h.changed = make(chan struct{})
+	if was == Pending && r.State != Pending && h.interrupt != nil {
+		h.interrupt(errSettled)
+	}
+	if r.State.Final() {
+		d.retireLocked(h)
+	}
+	d.armLocked(h, 0)
+	d.forgetLocked(h)
+}
+
+// fail ends a hold of which nothing more can be said: the ledger or the journal is gone. Nothing is released by it.
+func (d *Desk) fail(h *live, err error) {
+	if h == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h.err = err
+	close(h.changed)
+	h.changed = make(chan struct{})
+	if h.interrupt != nil {
+		h.interrupt(errSettled)
+	}
+	d.retireLocked(h)
+	d.forgetLocked(h)
+}
+
+// retireLocked stops counting a hold that this desk ran.
+func (d *Desk) retireLocked(h *live) {
+	if h.runs {
+		h.runs = false
+		d.count--
+	}
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+}
+
+// forgetLocked drops a hold that matters to nobody here.
+func (d *Desk) forgetLocked(h *live) {
+	if h.runs || h.busy || h.attached > 0 || d.holds[h.id] != h {
+		return
+	}
+	delete(d.holds, h.id)
+	if d.keys[h.key]--; d.keys[h.key] <= 0 {
+		delete(d.keys, h.key)
+	}
+}
+
+// armLocked sets the hold's clock: its end, nobody's coming back, or its approval's lapse, but not before least.
+func (d *Desk) armLocked(h *live, least time.Duration) {
+	if !h.runs || d.draining {
+		return
+	}
+	var at time.Time
+	switch r := &h.rec; {
+	case r.State == Pending:
+		at = r.ExpiresAt
+		if back := r.LeftAt.Add(r.Resume); r.Caller == "" && !r.LeftAt.IsZero() && back.Before(at) {
+			at = back
+		}
+	case r.State == Approved && r.Evidence != nil:
+		at = r.Evidence.ApprovedAt.Add(r.Resume + time.Millisecond)
+	default:
+		return
+	}
+	wait := max(time.Until(at), least)
+	if h.timer == nil {
+		h.timer = time.AfterFunc(wait, func() { d.spawn(func() { d.tick(h) }) })
+		return
+	}
+	h.timer.Reset(wait)
+}
+
+// tick does what the hold's clock says is due.
+func (d *Desk) tick(h *live) {
+	d.mu.Lock()
+	rec, runs := h.rec, h.runs
+	d.mu.Unlock()
+	if !runs {
+		return
+	}
+	now := time.Now()
+	kind := EventNone
+	switch {
+	case rec.State == Pending && !now.Before(rec.ExpiresAt):
+		kind = EventTimedOut
+	case rec.State == Pending && rec.Caller == "" && !rec.LeftAt.IsZero():
+		kind = EventAbandoned
+	case rec.State == Approved:
+		kind = EventExpired
+	}
+	if kind != EventNone {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(d.base), insistTime)
+		defer cancel()
+		_, _ = d.conclude(ctx, h, rec.Key, rec.ID, Event{Kind: kind}) // what could not be done is tried again, or told to who waits
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.armLocked(h, time.Second)
+}

@@ -1,0 +1,432 @@
+// Package storetest is the conformance suite of hold.Ledger. An implementation that passes it may hold approvals.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"countersign/internal/hold"
+)
+
+// patience bounds what a ledger on a network may take before it counts as hanging.
+const patience = 20 * time.Second
+
+// Run runs the suite. open returns an empty ledger of the test's own.
+func Run(t *testing.T, open func(t *testing.T) hold.Ledger) {
+	t.Helper()
+	for name, test := range map[string]func(t *testing.T, l hold.Ledger){
+		"an absent document has revision 0 and no value":                  absent,
+		"a document is created once":                                      createOnce,
+		"a store at another revision is stale and changes nothing":        stale,
+		"a removed document is gone and can be created again":             removal,
+		"an empty value is a document":                                    emptyValue,
+		"values are the ledger's own copies":                              copies,
+		"what is too large or misnamed is refused":                        limits,
+		"an ended context does nothing":                                   endedContext,
+		"of many that create at once one wins":                            raceToCreate,
+		"no increment is lost under concurrency":                          counter,
+		"a read never goes back":                                          monotonicReads,
+		"a document is not removed before its TTL, and a store renews it": ttlNotEarly,
+		"a watch yields what is there, a mark, and changes":               watchOrder,
+		"a watch yields only its prefix":                                  watchPrefix,
+		"a watch sees removals":                                           watchRemoval,
+		"a slow watch sees the last value of every key":                   watchLast,
+		"a watch ends with its context":                                   watchEnds,
+		"a watch can be left":                                             watchLeft,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func absent(t *testing.T, l hold.Ledger) {
+	e := load(t, l, "hold.none")
+	if e.Value != nil || e.Rev != 0 {
+		t.Errorf("Load = %q at %d, want nothing at 0", e.Value, e.Rev)
+	}
+}
+
+func createOnce(t *testing.T, l hold.Ledger) {
+	rev := store(t, l, "hold.a", "one", 0)
+	if rev == 0 {
+		t.Error("Store returned revision 0 for a document that is there")
+	}
+	if _, err := l.Store(t.Context(), entry("hold.a", "two", 0)); !errors.Is(err, hold.ErrStale) {
+		t.Errorf("second create = %v, want ErrStale", err)
+	}
+	expect(t, l, "hold.a", "one", rev)
+}
+
+func stale(t *testing.T, l hold.Ledger) {
+	first := store(t, l, "hold.a", "one", 0)
+	second := store(t, l, "hold.a", "two", first)
+	if second <= first {
+		t.Errorf("revision went from %d to %d, want it to grow", first, second)
+	}
+	for _, rev := range []uint64{0, first, second + 1} {
+		if _, err := l.Store(t.Context(), entry("hold.a", "three", rev)); !errors.Is(err, hold.ErrStale) {
+			t.Errorf("Store at %d = %v, want ErrStale", rev, err)
+		}
+		if _, err := l.Store(t.Context(), hold.Entry{Key: "hold.a", Rev: rev}); !errors.Is(err, hold.ErrStale) {
+			t.Errorf("removal at %d = %v, want ErrStale", rev, err)
+		}
+	}
+	if _, err := l.Store(t.Context(), entry("hold.none", "x", 7)); !errors.Is(err, hold.ErrStale) {
+		t.Errorf("Store at 7 of nothing = %v, want ErrStale", err)
+	}
+	expect(t, l, "hold.a", "two", second)
+}
+
+func removal(t *testing.T, l hold.Ledger) {
+	first := store(t, l, "hold.a", "one", 0)
+	if _, err := l.Store(t.Context(), hold.Entry{Key: "hold.a", Rev: first}); err != nil {
+		t.Fatalf("removal: %v", err)
+	}
+	absentKey(t, l, "hold.a")
+	if _, err := l.Store(t.Context(), entry("hold.a", "late", first)); !errors.Is(err, hold.ErrStale) {
+		t.Errorf("Store at the removed revision = %v, want ErrStale", err)
+	}
+	if again := store(t, l, "hold.a", "two", 0); again <= first {
+		t.Errorf("revision after re-creation is %d, want more than %d", again, first)
+	}
+}
+
+func emptyValue(t *testing.T, l hold.Ledger) {
+	rev, err := l.Store(t.Context(), hold.Entry{Key: "hold.a", Value: []byte{}})
+	if err != nil || rev == 0 {
+		t.Fatalf("Store = %d, %v", rev, err)
+	}
+	if e := load(t, l, "hold.a"); e.Value == nil || len(e.Value) != 0 || e.Rev != rev {
+		t.Errorf("Load = %v at %d, want an empty value at %d", e.Value, e.Rev, rev)
+	}
+}
+
+func copies(t *testing.T, l hold.Ledger) {
+	buf := []byte("one")
+	rev, err := l.Store(t.Context(), hold.Entry{Key: "hold.a", Value: buf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(buf, "XXX")
+	expect(t, l, "hold.a", "one", rev)
+}
+
+func limits(t *testing.T, l hold.Ledger) {
+	big := make([]byte, hold.MaxValue)
+	if _, err := l.Store(t.Context(), hold.Entry{Key: "hold.big", Value: big}); err != nil {
+		t.Errorf("Store of MaxValue bytes: %v", err)
+	}
+	if _, err := l.Store(t.Context(), hold.Entry{Key: "hold.more", Value: append(big, 0)}); !errors.Is(err, hold.ErrTooLarge) {
+		t.Errorf("Store of MaxValue+1 bytes = %v, want ErrTooLarge", err)
+	}
+	absentKey(t, l, "hold.more")
+	for _, key := range []string{"", "hold.", ".a", "hold..a", "hold.*", "hold.>", "hold.a b", "hold.ä", "a/b", string(bytes.Repeat([]byte("a"), hold.MaxKey+1))} {
+		if _, err := l.Store(t.Context(), entry(key, "x", 0)); !errors.Is(err, hold.ErrKey) {
+			t.Errorf("Store of key %q = %v, want ErrKey", key, err)
+		}
+		if _, err := l.Load(t.Context(), key); !errors.Is(err, hold.ErrKey) {
+			t.Errorf("Load of key %q = %v, want ErrKey", key, err)
+		}
+	}
+	long := string(bytes.Repeat([]byte("a"), hold.MaxKey))
+	expect(t, l, long, "x", store(t, l, long, "x", 0))
+}
+
+func endedContext(t *testing.T, l hold.Ledger) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Store(ctx, entry("hold.a", "one", 0)); !errors.Is(err, context.Canceled) {
+		t.Errorf("Store = %v, want context.Canceled", err)
+	}
+	if _, err := l.Load(ctx, "hold.a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Load = %v, want context.Canceled", err)
+	}
+	absentKey(t, l, "hold.a")
+}
+
+func raceToCreate(t *testing.T, l hold.Ledger) {
+	var won atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			_, err := l.Store(t.Context(), entry("hold.a", strconv.Itoa(i), 0))
+			switch {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, hold.ErrStale):
+				t.Errorf("Store: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d creations won, want 1", won.Load())
+	}
+}
+
+func counter(t *testing.T, l hold.Ledger) {
+	const workers, each = 8, 25
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range each {
+				if !increment(t, l, "person.n") {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if e := load(t, l, "person.n"); string(e.Value) != strconv.Itoa(workers*each) {
+		t.Errorf("counted %s, want %d", e.Value, workers*each)
+	}
+}
+
+func increment(t *testing.T, l hold.Ledger, key string) bool {
+	for {
+		e, err := l.Load(t.Context(), key)
+		if err != nil {
+			t.Errorf("Load: %v", err)
+			return false
+		}
+		n := 0
+		if e.Value != nil {
+			if n, err = strconv.Atoi(string(e.Value)); err != nil {
+				t.Errorf("value %q: %v", e.Value, err)
+				return false
+			}
+		}
+		_, err = l.Store(t.Context(), entry(key, strconv.Itoa(n+1), e.Rev))
+		if err == nil {
+			return true
+		}
+		if !errors.Is(err, hold.ErrStale) {
+			t.Errorf("Store: %v", err)
+			return false
+		}
+	}
+}
+
+// monotonicReads catches a ledger that answers from a follower that lags behind.
+func monotonicReads(t *testing.T, l hold.Ledger) {
+	var written atomic.Uint64
+	written.Store(store(t, l, "hold.a", "0", 0))
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				before := written.Load()
+				e, err := l.Load(t.Context(), "hold.a")
+				if err != nil || e.Rev < before {
+					t.Errorf("Load = revision %d, %v; %d was stored before it began", e.Rev, err, before)
+					return
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		written.Store(store(t, l, "hold.a", strconv.Itoa(i), written.Load()))
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func ttlNotEarly(t *testing.T, l hold.Ledger) {
+	rev, err := l.Store(t.Context(), hold.Entry{Key: "hold.a", Value: []byte("one"), TTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rev, err = l.Store(t.Context(), hold.Entry{Key: "hold.a", Value: []byte("two"), Rev: rev, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rev, err = l.Store(t.Context(), hold.Entry{Key: "hold.b", Value: []byte("gone"), TTL: time.Second}); err != nil || rev == 0 {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for e, err := range l.Watch(ctx, "hold.") {
+		if err != nil {
+			t.Fatalf("document with a TTL of a second is still there: %v", err)
+		}
+		if e.Key == "hold.b" && e.Value == nil {
+			break
+		}
+	}
+	if e := load(t, l, "hold.a"); string(e.Value) != "two" {
+		t.Errorf("renewed document is %q, want two", e.Value)
+	}
+}
+
+func watchOrder(t *testing.T, l hold.Ledger) {
+	store(t, l, "hold.a", "one", 0)
+	b := store(t, l, "hold.b", "one", 0)
+	next := watch(t, l, "hold.")
+	there := map[string]string{}
+	for e := next(); e.Key != ""; e = next() {
+		there[e.Key] = string(e.Value)
+	}
+	if want := map[string]string{"hold.a": "one", "hold.b": "one"}; !maps.Equal(there, want) {
+		t.Errorf("before the mark: %v, want %v", there, want)
+	}
+	b2 := store(t, l, "hold.b", "two", b)
+	if e := next(); e.Key != "hold.b" || string(e.Value) != "two" || e.Rev != b2 {
+		t.Errorf("after the mark: %s=%q at %d, want hold.b=two at %d", e.Key, e.Value, e.Rev, b2)
+	}
+}
+
+func watchPrefix(t *testing.T, l hold.Ledger) {
+	store(t, l, "holder.a", "no", 0)
+	store(t, l, "person.a", "no", 0)
+	next := watch(t, l, "hold.")
+	if e := next(); e.Key != "" {
+		t.Errorf("yielded %s under hold.", e.Key)
+	}
+	store(t, l, "person.b", "no", 0)
+	store(t, l, "hold.a", "yes", 0)
+	if e := next(); e.Key != "hold.a" {
+		t.Errorf("yielded %s under hold., want hold.a", e.Key)
+	}
+}
+
+func watchRemoval(t *testing.T, l hold.Ledger) {
+	rev := store(t, l, "hold.a", "one", 0)
+	next := watch(t, l, "hold.")
+	for e := next(); e.Key != ""; e = next() { // up to the mark
+	}
+	if _, err := l.Store(t.Context(), hold.Entry{Key: "hold.a", Rev: rev}); err != nil {
+		t.Fatal(err)
+	}
+	if e := next(); e.Key != "hold.a" || e.Value != nil {
+		t.Errorf("yielded %s=%q, want the removal of hold.a", e.Key, e.Value)
+	}
+}
+
+func watchLast(t *testing.T, l hold.Ledger) {
+	next := watch(t, l, "hold.")
+	next() // the mark
+	const keys, rounds = 5, 40
+	want := map[string]uint64{}
+	for i := range rounds { // nobody reads meanwhile
+		for k := range keys {
+			key := fmt.Sprintf("hold.k%d", k)
+			want[key] = store(t, l, key, strconv.Itoa(i), want[key])
+		}
+	}
+	seen := map[string]uint64{}
+	for !maps.Equal(seen, want) {
+		e := next()
+		if e.Rev <= seen[e.Key] {
+			t.Fatalf("%s went back from revision %d to %d", e.Key, seen[e.Key], e.Rev)
+		}
+		seen[e.Key] = e.Rev
+	}
+}
+
+func watchEnds(t *testing.T, l hold.Ledger) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var last error
+	for _, err := range l.Watch(ctx, "hold.") {
+		last = err
+		cancel()
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("the watch ended with %v, want context.Canceled", last)
+	}
+}
+
+func watchLeft(t *testing.T, l hold.Ledger) {
+	store(t, l, "hold.a", "one", 0)
+	for range 3 { // leaving must neither hang nor disturb the next
+		for e, err := range l.Watch(t.Context(), "") {
+			if err != nil || e.Key != "hold.a" {
+				t.Errorf("yielded %q, %v", e.Key, err)
+			}
+			break
+		}
+	}
+	store(t, l, "hold.b", "one", 0)
+}
+
+// watch starts a watch and returns a function that yields its entries one by one.
+func watch(t *testing.T, l hold.Ledger, prefix string) func() hold.Entry {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	entries := make(chan hold.Entry)
+	done := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		for e, err := range l.Watch(ctx, prefix) {
+			if err != nil {
+				return
+			}
+			select {
+			case entries <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() hold.Entry {
+		t.Helper()
+		select {
+		case e := <-entries:
+			return e
+		case <-done:
+			t.Fatal("the watch ended")
+		case <-time.After(patience):
+			t.Fatal("the watch yields nothing")
+		}
+		return hold.Entry{}
+	}
+}
+
+func entry(key, value string, rev uint64) hold.Entry {
+	return hold.Entry{Key: key, Value: []byte(value), Rev: rev}
+}
+
+func store(t *testing.T, l hold.Ledger, key, value string, rev uint64) uint64 {
+	t.Helper()
+	rev, err := l.Store(t.Context(), entry(key, value, rev))
+	if err != nil {
+		t.Fatalf("Store %s: %v", key, err)
+	}
+	return rev
+}
+
+func load(t *testing.T, l hold.Ledger, key string) hold.Entry {
+	t.Helper()
+	e, err := l.Load(t.Context(), key)
+	if err != nil {
+		t.Fatalf("Load %s: %v", key, err)
+	}
+	return e
+}
+
+func expect(t *testing.T, l hold.Ledger, key, value string, rev uint64) {
+	t.Helper()
+	if e := load(t, l, key); string(e.Value) != value || e.Rev != rev || e.Key != key {
+		t.Errorf("Load %s = %s=%q at %d, want %q at %d", key, e.Key, e.Value, e.Rev, value, rev)
+	}
+}
+
+func absentKey(t *testing.T, l hold.Ledger, key string) {
+	t.Helper()
+	if e := load(t, l, key); e.Value != nil || e.Rev != 0 {
+		t.Errorf("%s is there: %q at %d", key, e.Value, e.Rev)
+	}
+}
