@@ -339,6 +339,7 @@ func watchLast(t *testing.T, l hold.Ledger) {
 func watchEnds(t *testing.T, l hold.Ledger) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var last error
+	defer cancel()
 	for _, err := range l.Watch(ctx, "hold.") {
 		last = err
 		cancel()
