@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -38,11 +37,12 @@ func decode(v any) (d Decision, err error) {
 		return d, err
 	}
 	var effect string
-	for name, to := range map[string]*string{
-		"effect": &effect, "operation": &d.Operation, "category": &d.Category, "summary": &d.Summary,
-	} {
-		if *to, err = text(f[name], maxText); err != nil {
-			return d, fmt.Errorf("%s %w", name, err)
+	for _, field := range []struct {
+		name string
+		to   *string
+	}{{"effect", &effect}, {"operation", &d.Operation}, {"category", &d.Category}, {"summary", &d.Summary}} {
+		if *field.to, err = text(f[field.name], maxText); err != nil {
+			return d, fmt.Errorf("%s %w", field.name, err)
 		}
 	}
 	switch effect {
@@ -126,7 +126,7 @@ func fields(v any, required []string, optional ...string) (map[string]any, error
 	if !ok {
 		return nil, fmt.Errorf("is %s, want an object", kind(v))
 	}
-	for _, name := range slices.Sorted(maps.Keys(m)) {
+	for name := range m {
 		if !slices.Contains(required, name) && !slices.Contains(optional, name) {
 			return nil, fmt.Errorf("has a field that the contract does not know")
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
@@ -56,7 +57,8 @@ func (r *ruleset) eval(ctx context.Context, in Input, now time.Time) (any, error
 	// Left to itself, Eval starts a goroutine for every evaluation just to watch the context.
 	cancel := topdown.NewCancel()
 	defer context.AfterFunc(ctx, cancel.Cancel)()
-	rs, err := r.query.Eval(ctx, rego.EvalParsedInput(value), rego.EvalTime(now), rego.EvalExternalCancel(cancel))
+	rs, err := r.query.Eval(ctx, rego.EvalParsedInput(value), rego.EvalTime(now),
+		rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()))
 	switch {
 	case err != nil && topdown.IsCancel(err):
 		return nil, fmt.Errorf("%w: evaluation cancelled", ErrUnavailable)

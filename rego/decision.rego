@@ -12,22 +12,36 @@ default decision := {
 	"reasons": [{"code": "policy_denied", "text": "The policy has no rule for this operation."}],
 }
 
-decision := object.union(outcome, matter)
-
-matter := {
+# Most calls: the floor lets them pass, and nobody objects. It comes first because it is asked the most.
+decision := {
+	"effect": "allow",
 	"operation": input.operation.name,
 	"category": input.operation.category,
 	"summary": summary,
+	"reasons": [],
+} if {
+	ordinary
+	not contested
+} else := object.union(outcome, {
+	"operation": input.operation.name,
+	"category": input.operation.category,
+	"summary": summary,
+})
+
+contested if data.countersign.rules.deny != set()
+
+contested if data.countersign.rules.step_up != set()
+
+contested if {
+	data.countersign.config.others != "allow"
+	count(malformed_config | not_self) > 0
 }
 
-# The first that holds is the outcome.
+# The first that holds is the outcome. None of them allows but what an exempt rule has lifted.
 outcome := {"malformed": malformed} if {
 	count(malformed) > 0
 } else := {"effect": "deny", "reasons": denials} if {
 	count(denials) > 0
-} else := {"effect": "allow", "reasons": []} if {
-	count(step_ups) == 0
-	ordinary
 } else := {"malformed": malformed_exempt} if {
 	count(malformed_exempt) > 0
 } else := {"effect": "allow", "reasons": array.concat(exemptions, [r | some r in step_ups])} if {
@@ -41,15 +55,9 @@ outcome := {"malformed": malformed} if {
 	count(step_ups) > 0
 }
 
-denials contains denial if some denial in floor_denials
+denials := (floor_denials | not_self) | {r | some r in data.countersign.rules.deny}
 
-denials contains denial if some denial in data.countersign.rules.deny
-
-denials contains reason("not_self") if not_self
-
-step_ups contains step_up if some step_up in floor_step_ups
-
-step_ups contains object.remove(step_up, {"requirement"}) if some step_up in data.countersign.rules.step_up
+step_ups := floor_step_ups | {object.remove(r, {"requirement"}) | some r in data.countersign.rules.step_up}
 
 summary := input.operation.summary if {
 	input.operation.summary != ""

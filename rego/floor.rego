@@ -43,37 +43,35 @@ classified if {
 # What may pass with nobody asked. It has to be established: not being held is not enough.
 ordinary if {
 	input.operation.sensitive == false
-	plain_read
-}
-
-ordinary if {
-	input.operation.category == "ordinary_write"
-	input.operation.sensitive == false
 	input.operation.catalog == "listed"
+	input.operation.category in {"read", "ordinary_write"}
+	input.operation.name != "auth.token.verification_backend"
 }
 
 ordinary if {
 	input.operation.sensitive == false
-	unlisted_write
+	input.operation.catalog in {"unlisted", "none"}
+	input.operation.name != "auth.token.verification_backend"
+	passes_unlisted
+}
+
+passes_unlisted if unlisted_read
+
+passes_unlisted if {
 	unlisted_writes == "allow"
-}
-
-plain_read if {
-	input.operation.category == "read"
-	input.operation.catalog == "listed"
+	unlisted_write
 }
 
 # Without an entry nobody vouches that a POST only reads.
-plain_read if {
+unlisted_read if {
 	input.operation.category == "read"
-	input.operation.catalog in {"unlisted", "none"}
 	input.request.method in {"GET", "HEAD", "OPTIONS"}
 }
 
 unlisted_write if {
 	input.operation.category in quiet_categories
 	input.operation.catalog in {"unlisted", "none"}
-	not plain_read
+	not unlisted_read
 }
 
 default unlisted_writes := "step_up"

@@ -13,14 +13,14 @@ malformed contains "countersign.rules.step_up" if {
 	not is_step_up(r)
 }
 
-malformed contains "countersign.config.others" if {
+malformed contains name if some name in malformed_config
+
+malformed_config contains "countersign.config.others" if {
 	not data.countersign.config.others in {"allow", "deny"}
-	has_others
+	is_set_to_something(data.countersign.config.others)
 }
 
-has_others if data.countersign.config.others
-
-has_others if data.countersign.config.others == false
+is_set_to_something(_)
 
 malformed_exempt contains "countersign.rules.exempt" if {
 	some r in exempt
