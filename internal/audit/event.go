@@ -20,6 +20,10 @@ const (
 	Completed  = "completed"    // the answer has been given
 	Escalation = "escalation.requested"
 	Policy     = "policy.loaded" // or refused: Code says
+
+	// Written by the journal itself.
+	Opened    = "journal.opened"    // first record of every file
+	Recovered = "journal.recovered" // what a crash or a failing disk left half-written was cut off: Bytes says how much
 )
 
 // Event is one record. Only what is listed here can be written, so that nothing secret finds a way in: bodies,
@@ -59,4 +63,6 @@ type Event struct {
 	Millis   int64  `json:"ms,omitempty"`
 	Shadow   bool   `json:"shadow,omitempty"` // recorded, not enforced
 	Warning  string `json:"warning,omitempty"`
+
+	Chain string `json:"chain,omitempty"` // id of the journal, in Opened; files of one chain share it
 }
