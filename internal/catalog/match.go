@@ -29,7 +29,10 @@ func (a *API) Match(call Call) Match {
 }
 
 // reading is one way to take a path whose qualified segments may be casts or names.
-type reading struct{ segments, folded []string }
+type reading struct {
+	id               int
+	segments, folded []string
+}
 
 type candidate struct {
 	entry *entry
@@ -41,7 +44,7 @@ type choice struct {
 	path      reading
 	sensitive []candidate // method and conditions hold
 	other     []candidate // the same, not sensitive
-	guards    []*entry    // sensitive and unconditional, for another method
+	guards    []candidate // sensitive and unconditional, for another method
 	best      candidate
 }
 
@@ -50,7 +53,7 @@ func (c *choice) collect(a *API, call *Call) {
 		for _, e := range entries {
 			if !e.methods.has(call.Method) {
 				if e.sensitive && len(e.when) == 0 {
-					c.guards = append(c.guards, e)
+					c.guards = append(c.guards, candidate{e, c.path})
 				}
 				continue
 			}
@@ -105,8 +108,8 @@ func (c *choice) standsAgainst(o candidate, read bool) bool {
 		}
 	}
 	// A family of ordinary writes does not speak for a method that nobody listed on a sensitive path.
-	return read || !o.entry.pattern.family() || !slices.ContainsFunc(c.guards, func(g *entry) bool {
-		return g.pattern.literals() && !g.pattern.covers(o.entry.pattern)
+	return read || !o.entry.pattern.family() || !slices.ContainsFunc(c.guards, func(g candidate) bool {
+		return g.path.id == o.path.id && g.entry.pattern.literals() && !g.entry.pattern.covers(o.entry.pattern)
 	})
 }
 
@@ -240,16 +243,16 @@ func (a *API) readings(segments []string) []reading {
 		}
 	}
 	if len(qualified) == 0 {
-		return []reading{{segments, folded}}
+		return []reading{{0, segments, folded}}
 	}
 	bare := slices.Clone(folded)
 	for _, i := range qualified {
 		bare[i] = bare[i][strings.LastIndex(bare[i], ".")+1:]
 	}
-	out := []reading{{segments, bare}}
+	out := []reading{{0, segments, bare}}
 	last := qualified[len(qualified)-1]
 	for _, keep := range []int{last, -1} {
-		var r reading
+		r := reading{id: len(out)}
 		for i := range segments {
 			if i == keep || !slices.Contains(qualified, i) {
 				r.segments, r.folded = append(r.segments, segments[i]), append(r.folded, bare[i])
