@@ -211,7 +211,7 @@ func (s *surface) partBody(v any, ct contentType, t target) (body, error) {
 		}
 		return body{kindJSON, v}, nil
 	case string:
-		rules := bodyRules{fold: s.sem.FoldCase, upload: t.isUpload()}
+		rules := bodyRules{fold: s.sem.FoldCase, upload: t.isUpload(&s.sem)}
 		octets, encoded := base64Octets(v)
 		switch {
 		case v == "":

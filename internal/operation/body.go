@@ -131,6 +131,7 @@ func decodeForm(octets []byte) (map[string]any, error) {
 		return nil, refuse("the form has too many fields")
 	}
 	out := map[string]any{}
+	folded := map[string]bool{}
 	for part := range strings.SplitSeq(raw, "&") {
 		if part == "" {
 			continue
@@ -150,9 +151,10 @@ func decodeForm(octets []byte) (map[string]any, error) {
 		if name == "" || hasControl(name) {
 			return nil, refuse("a form field has no proper name")
 		}
-		if _, twice := out[name]; twice {
+		if folded[foldKey(name)] { // ASP.NET, for one, folds the names of fields
 			return nil, refuse("a form field stands twice")
 		}
+		folded[foldKey(name)] = true
 		if overridesMethod(name) {
 			return nil, refuse("a form field overrides the method")
 		}

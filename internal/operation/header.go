@@ -136,8 +136,8 @@ func (h *header) readContent() error {
 		}
 		h.contentType = ct
 	}
-	if v := h.all["content-encoding"]; v != nil {
-		for coding := range strings.SplitSeq(v[0], ",") {
+	for _, v := range h.all["content-encoding"] { // two equal lines are two codings
+		for coding := range strings.SplitSeq(v, ",") {
 			h.encodings = append(h.encodings, strings.ToLower(strings.TrimSpace(coding)))
 		}
 	}

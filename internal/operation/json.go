@@ -325,6 +325,7 @@ func (r *jsonReader) hex4() (rune, bool) {
 // foldKey maps keys that some server takes for one to one. Simple folding is what strings.EqualFold and .NET's ordinal
 // comparison do, and covers the long s and the Kelvin sign.
 func foldKey(s string) string {
+	s = strings.Replace(s, "@odata.", "@", 1) // OData 4.01 lets the prefix go: @odata.id and @id are one annotation
 	ascii := true
 	for i := range len(s) {
 		if c := s[i]; c >= 0x80 {

@@ -38,10 +38,16 @@ func splitKeys(segments []string, sem *catalog.Semantics) ([]string, error) {
 		if !closed || name == "" {
 			return nil, refuse("a key has unbalanced parentheses")
 		}
+		if err := checkSegment(name); err != nil {
+			return nil, err
+		}
 		out = append(out, name)
 		key, err := readArguments(inner)
 		if err != nil {
 			return nil, err
+		}
+		if key == "." || key == ".." {
+			return nil, refuse("a key is a dot segment")
 		}
 		if key != "" {
 			out = append(out, key)

@@ -57,12 +57,9 @@ func (p *Parser) Parse(r Request) (Call, error) {
 	if err := checkStart(r); err != nil {
 		return Call{}, err
 	}
-	api, owned := p.catalog.ByHost(r.Host)
-	s := surface{host: r.Host, api: api}
-	if owned {
-		s.sem = api.Semantics()
-	} else {
-		s.api = nil
+	s := surface{host: r.Host}
+	if api, ok := p.catalog.ByHost(r.Host); ok {
+		s.api, s.sem = api, api.Semantics()
 	}
 	h, err := readHeader(r.Header, r.Host)
 	if err != nil {
@@ -82,7 +79,7 @@ func (p *Parser) Parse(r Request) (Call, error) {
 	if err != nil {
 		return Call{}, err
 	}
-	b, err := readBody(octets, h.contentType, bodyRules{fold: s.sem.FoldCase, upload: t.isUpload()})
+	b, err := readBody(octets, h.contentType, bodyRules{fold: s.sem.FoldCase, upload: t.isUpload(&s.sem)})
 	if err != nil {
 		return Call{}, err
 	}

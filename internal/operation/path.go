@@ -55,6 +55,9 @@ func readTarget(raw string, sem *catalog.Semantics, loose bool) (target, error) 
 	if sem.TenantPrefix && len(rest) > 0 && isTenant(rest[0], sem) {
 		rest = rest[1:]
 	}
+	if len(rest) > 0 && versionOf(rest[0], sem) != "" {
+		return target{}, refuse("the path names a version twice")
+	}
 	if t.segments, err = splitKeys(rest, sem); err != nil {
 		return target{}, err
 	}
@@ -68,11 +71,7 @@ func (t *target) cutVersion(segments []string, sem *catalog.Semantics, loose boo
 	}
 	version := ""
 	if len(segments) > 0 {
-		for _, v := range sem.Versions {
-			if v == segments[0] || sem.FoldCase && strings.EqualFold(v, segments[0]) {
-				version = v
-			}
-		}
+		version = versionOf(segments[0], sem)
 	}
 	switch {
 	case loose && version != "":
@@ -89,6 +88,16 @@ func (t *target) cutVersion(segments []string, sem *catalog.Semantics, loose boo
 	}
 }
 
+// versionOf returns the version that a segment names, in the catalog's spelling; "" when it is none.
+func versionOf(s string, sem *catalog.Semantics) string {
+	for _, v := range sem.Versions {
+		if v == s || sem.FoldCase && strings.EqualFold(v, s) {
+			return v
+		}
+	}
+	return ""
+}
+
 // shown is the path as policy sees it: version in front, tenant gone, casts and namespaces gone.
 func (t *target) shown(method string, sem *catalog.Semantics) []string {
 	rest := unqualified(t.segments, method, sem)
@@ -101,8 +110,8 @@ func (t *target) shown(method string, sem *catalog.Semantics) []string {
 
 // isUpload reports whether the path takes a file or a raw value, where the content type describes the file and not
 // how the server is to read it.
-func (t *target) isUpload() bool {
-	if len(t.segments) == 0 {
+func (t *target) isUpload(sem *catalog.Semantics) bool {
+	if len(t.segments) == 0 || sem.Keys != odata { // known of OData's APIs alone
 		return false
 	}
 	last := t.segments[len(t.segments)-1]

@@ -85,7 +85,7 @@ func groupQuery(pairs []pair, sem *catalog.Semantics) (map[string][]string, erro
 		if sem.Keys == odata && slices.Contains(systemOptions, name) {
 			name = "$" + name
 		}
-		if len(out[name]) > 0 && steers(name) {
+		if steers(name) && hasFold(out, name) {
 			return nil, refuse("the query has a parameter twice that may stand once")
 		}
 		out[name] = append(out[name], p.value)
@@ -95,6 +95,15 @@ func groupQuery(pairs []pair, sem *catalog.Semantics) (map[string][]string, erro
 
 func steers(name string) bool {
 	return name == "" || name[0] == '$' || strings.EqualFold(name, "api-version") || strings.EqualFold(name, "action")
+}
+
+func hasFold(query map[string][]string, name string) bool {
+	for have := range query {
+		if strings.EqualFold(have, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkMethodOverride refuses a parameter by which some framework takes another method than the request line's.
