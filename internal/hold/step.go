@@ -125,7 +125,7 @@ func opened(r Record, e Event, now time.Time) (Record, error) {
 	if n.OpenedAt.IsZero() {
 		n.OpenedAt = now
 	}
-	if !n.ExpiresAt.After(n.OpenedAt) {
+	if !n.ExpiresAt.After(n.OpenedAt) || !n.ExpiresAt.After(now) {
 		return r, impossible(r, e)
 	}
 	n.State, n.Evidence, n.Delivered = Pending, nil, false
