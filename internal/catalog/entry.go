@@ -141,8 +141,10 @@ func (e *entry) checkNames() error {
 	}
 	for _, t := range []template{e.summary, e.undone} {
 		for _, part := range t {
-			if part.param != "" && !part.optional && !slices.Contains(known, part.param) {
-				return fmt.Errorf("{%s} is in neither %s nor params", part.param, e.pattern.text)
+			for _, p := range part.params {
+				if !part.optional && !slices.Contains(known, p) {
+					return fmt.Errorf("{%s} is in neither %s nor params", p, e.pattern.text)
+				}
 			}
 		}
 	}

@@ -23,8 +23,12 @@ func (a *API) Match(call Call) Match {
 		c.path = path
 		c.collect(a, &call)
 	}
-	m := a.describe(&call, c.settle(isRead(call.Method)))
-	m.Secrets = a.masked(&call, c.best.entry)
+	best := c.settle(isRead(call.Method))
+	m := a.describe(&call, best)
+	if best.entry != nil {
+		a.addAlso(&m, &call, best, c.sensitive)
+	}
+	m.Secrets = a.masked(&call, append(c.sensitive, best))
 	return m
 }
 
@@ -45,7 +49,6 @@ type choice struct {
 	sensitive []candidate // method and conditions hold
 	other     []candidate // the same, not sensitive
 	guards    []candidate // sensitive and unconditional, for another method
-	best      candidate
 }
 
 func (c *choice) collect(a *API, call *Call) {
@@ -91,13 +94,12 @@ func (c *choice) settle(read bool) candidate {
 		if !c.standsAgainst(o, read) {
 			continue
 		}
-		c.best = o
 		return o
 	}
 	if len(c.sensitive) > 0 {
-		c.best = c.sensitive[0]
+		return c.sensitive[0]
 	}
-	return c.best
+	return candidate{}
 }
 
 // standsAgainst reports whether an entry that is not sensitive may name the call although sensitive ones are near.
@@ -124,18 +126,40 @@ func (a *API) describe(call *Call, c candidate) Match {
 			Summary: unlistedSummary(call), Undone: unlistedUndone(call),
 		}
 	}
-	params := e.pattern.capture(c.path.segments, c.path.folded)
-	for name, at := range e.params {
-		if v, ok := at.first(call.Body, a.semantics.FoldCase); ok {
-			params[name] = v
-		}
-	}
-	m := Match{
+	params := a.params(call, c)
+	return Match{
 		Name: e.name, Category: e.category, Coverage: Listed, Sensitive: e.sensitive, ResourceType: e.resource,
 		ResourceID: params[e.resource], Params: params,
 		Summary: e.summary.render(params, a.names), Undone: e.undone.render(params, a.names),
 	}
-	return m
+}
+
+func (a *API) params(call *Call, c candidate) map[string]string {
+	out := c.entry.pattern.capture(c.path.segments, c.path.folded)
+	for name, v := range out {
+		if key, id, ok := strings.Cut(v, "="); ok && slices.ContainsFunc(a.semantics.PlainKeys, func(k string) bool { return strings.EqualFold(k, key) }) {
+			out[name] = id
+		}
+	}
+	for name, at := range c.entry.params {
+		if v, ok := at.first(call.Body, a.semantics.FoldCase); ok {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+// addAlso tells of what else the call does: one PATCH may reset a password and make a guest a member, and the person
+// who approves must see both.
+func (a *API) addAlso(m *Match, call *Call, best candidate, sensitive []candidate) {
+	for _, s := range sensitive {
+		e := s.entry
+		if e.name == m.Name || slices.Contains(m.Also, e.name) || len(e.when) == 0 || e.pattern.text != best.entry.pattern.text {
+			continue
+		}
+		m.Also = append(m.Also, e.name)
+		m.Summary += "; also: " + e.summary.render(a.params(call, s), a.names)
+	}
 }
 
 // first returns the scalar at a body path. Where there are several, none is shown as if it were the only one.
@@ -168,12 +192,14 @@ func (p bodyPath) first(body any, fold bool) (string, bool) {
 const maxNamed = 3
 
 // masked lists the secrets of a body by the body's own spelling, so that a mask finds them.
-func (a *API) masked(call *Call, e *entry) [][]string {
+func (a *API) masked(call *Call, matched []candidate) [][]string {
 	var out [][]string
 	seen := map[string]bool{}
-	all := a.secrets
-	if e != nil {
-		all = slices.Concat(a.secrets, e.secrets)
+	all := slices.Clip(a.secrets)
+	for _, c := range matched {
+		if c.entry != nil {
+			all = append(all, c.entry.secrets...)
+		}
 	}
 	for _, p := range all {
 		p.each(call.Body, a.semantics.FoldCase, nil, func(at []string, _ any) bool {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,12 +11,13 @@ import (
 // maxValue bounds one value shown to a person, in runes.
 const maxValue = 128
 
-// template is a line with parameters: "Make {principal} a {role}". {name|text} shows text where the call gives none.
+// template is a line with parameters: "Give {principal} the role {role}". {name|text} shows text where the call gives
+// none, {a/b|text} the first one that the call gives.
 type template []part
 
 type part struct {
-	text     string // literal text; with a param, what stands for it when it is missing
-	param    string
+	text     string // literal text; with params, what stands for them when they are missing
+	params   []string
 	optional bool
 }
 
@@ -37,7 +39,7 @@ func parseTemplate(s string) (template, error) {
 		if !optional {
 			instead = "an unnamed " + strings.ReplaceAll(name, "_", " ")
 		}
-		t = append(t, part{text: instead, param: name, optional: optional})
+		t = append(t, part{text: instead, params: strings.Split(name, "/"), optional: optional})
 		s = tail
 	}
 	return t, nil
@@ -47,18 +49,27 @@ func parseTemplate(s string) (template, error) {
 func (t template) render(params map[string]string, names map[string]map[string]string) string {
 	var b strings.Builder
 	for _, p := range t {
-		v := params[p.param]
-		switch {
-		case p.param == "" || v == "":
+		i := slices.IndexFunc(p.params, func(name string) bool { return params[name] != "" })
+		if i < 0 {
 			b.WriteString(p.text)
-		default:
-			if display, ok := names[p.param][strings.ToLower(v)]; ok {
-				v = display
-			}
-			b.WriteString(clean(v))
+			continue
+		}
+		b.WriteString(clean(displayed(names[p.params[i]], params[p.params[i]])))
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// displayed is what the table shows for an id, given alone or as an alternate key: roleTemplateId=ID.
+func displayed(table map[string]string, v string) string {
+	if name, ok := table[strings.ToLower(v)]; ok {
+		return name
+	}
+	if _, id, ok := strings.Cut(v, "="); ok {
+		if name, ok := table[strings.ToLower(id)]; ok {
+			return name
 		}
 	}
-	return b.String()
+	return v
 }
 
 // clean makes a value of the request fit to stand in a sentence that a person decides by: one line, nothing invisible,

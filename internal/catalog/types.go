@@ -31,6 +31,7 @@ type Match struct {
 	Params       map[string]string // captured from path and body; never a secret
 	Summary      string            // one line for the person: "Reset the password of bob@contoso.com"
 	Undone       string            // what a refusal says: "The password of bob@contoso.com was not reset"
+	Also         []string          // names of other sensitive entries that the same call is: a password and a user type in one PATCH
 	Secrets      [][]string        // paths in Body to mask; "*" is every element or key
 }
 
@@ -47,9 +48,13 @@ type Semantics struct {
 	// PathAddressed lists collections in which an id that ends in a colon starts a path of names, up to the next
 	// colon: items/ID:/a/b:/content. root:/a/b: is always one where the list is not empty.
 	PathAddressed []string `json:"path_addressed"`
+
+	// PlainKeys lists alternate keys whose value means the same as a key without a name: users(userPrincipalName='x')
+	// is the resource x. Other alternate keys keep their name, because appId=x and x are two things.
+	PlainKeys []string `json:"plain_keys"`
 }
 
 func (s Semantics) isZero() bool {
 	return !s.FoldCase && s.Keys == "" && !s.TenantPrefix && s.Batch == "" && s.BatchMax == 0 &&
-		len(s.Versions) == 0 && len(s.Namespaces) == 0 && len(s.PathAddressed) == 0
+		len(s.Versions) == 0 && len(s.Namespaces) == 0 && len(s.PathAddressed) == 0 && len(s.PlainKeys) == 0
 }
