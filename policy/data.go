@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/util"
+	"go.yaml.in/yaml/v3"
 )
 
 // entryPoints are the rules in package countersign.rules that the built-in policy asks for.
@@ -46,7 +47,7 @@ func parseData(s source) (map[string]any, error) {
 	if path.Ext(s.file) == ".json" {
 		v, err = strictJSON(s.body)
 	} else {
-		err = util.Unmarshal(s.body, &v)
+		v, err = strictYAML(s.body)
 	}
 	if err != nil {
 		return nil, err
@@ -133,6 +134,21 @@ func merge(dst, src map[string]any, at string) error {
 		}
 	}
 	return nil
+}
+
+// strictYAML reads one YAML document. OPA's reader makes JSON values of it, but lets a key that is there twice and
+// further documents pass; the plain one does not, and so is asked first.
+func strictYAML(b []byte) (v any, err error) {
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	var plain any
+	if err := dec.Decode(&plain); err != nil {
+		return nil, err
+	}
+	if err := dec.Decode(&plain); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one YAML document")
+	}
+	err = util.Unmarshal(b, &v)
+	return v, err
 }
 
 // strictJSON reads one JSON value and refuses a key that is there twice: encoding/json would take the last one and

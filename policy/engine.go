@@ -82,10 +82,11 @@ func New(o Options) (*Engine, error) {
 		e.loaded = func(string, error) {}
 	}
 	ctx := context.Background() // nothing of a load waits for anybody
-	if _, err := compile(ctx, base, nil, settings); err != nil {
-		return nil, fmt.Errorf("policy: built-in policy: %w", err)
+	if e.Reload(ctx) != nil {   // kept for Ready, logged, and told to Loaded
+		if _, err := compile(ctx, base, nil, settings); err != nil {
+			return nil, fmt.Errorf("policy: built-in policy: %w", err)
+		}
 	}
-	_ = e.Reload(ctx) // kept for Ready, logged, and told to Loaded
 	return e, nil
 }
 

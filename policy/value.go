@@ -54,7 +54,7 @@ func operationDoc(o Operation) map[string]any {
 		"category":  o.Category,
 		"catalog":   o.Catalog,
 		"resource":  map[string]any{"type": o.Resource.Type, "id": o.Resource.ID},
-		"params":    o.Params,
+		"params":    params(o.Params),
 		"sensitive": o.Sensitive,
 		"summary":   o.Summary,
 		"undone":    o.Undone,
@@ -70,7 +70,7 @@ func requestDoc(r Request) map[string]any {
 		"method":    r.Method,
 		"host":      r.Host,
 		"path":      r.Path,
-		"segments":  r.Segments,
+		"segments":  list(r.Segments),
 		"query":     lists(r.Query),
 		"headers":   lists(r.Headers),
 		"body":      r.Body,
@@ -88,7 +88,7 @@ func evidenceDoc(e *Evidence) any {
 		"provider":    e.Provider,
 		"transaction": e.Transaction,
 		"approver":    map[string]any{"id": e.Approver.ID, "immutable_id": e.Approver.ImmutableID},
-		"amr":         e.AMR,
+		"amr":         list(e.AMR),
 		"started_at":  e.StartedAt.Format(time.RFC3339Nano),
 		"approved_at": e.ApprovedAt.Format(time.RFC3339Nano),
 	}
@@ -97,12 +97,27 @@ func evidenceDoc(e *Evidence) any {
 func lists(m map[string][]string) map[string]any {
 	out := make(map[string]any, len(m))
 	for k, v := range m {
-		out[k] = v
+		out[k] = list(v)
 	}
 	return out
 }
 
-// object turns a nil map into an empty one: an absent claim is undefined in Rego, never null.
+// What is empty has the type of what is full: Rego's null is a value, and would match where nothing should.
+
+func list(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}
+
+func params(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}
+
 func object(m map[string]any) map[string]any {
 	if m == nil {
 		return map[string]any{}

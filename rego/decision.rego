@@ -57,7 +57,7 @@ outcome := {"malformed": malformed} if {
 
 denials := (floor_denials | not_self) | {r | some r in data.countersign.rules.deny}
 
-step_ups := floor_step_ups | {object.remove(r, {"requirement"}) | some r in data.countersign.rules.step_up}
+step_ups := floor_step_ups | {object.remove(untyped(r), {"requirement"}) | some r in data.countersign.rules.step_up}
 
 summary := input.operation.summary if {
 	input.operation.summary != ""

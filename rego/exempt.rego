@@ -4,7 +4,7 @@ package countersign
 
 import rego.v1
 
-exemptions := [{"code": "exempt", "text": sprintf("%s: %s", [e.code, e.text])} | some e in exempt]
+exemptions := [{"code": "exempt", "text": sprintf("%s: %s", [e.code, e.text])} | some e in untyped(exempt)]
 
 exempt := asked if asked := data.countersign.rules.exempt with input as exempt_input
 

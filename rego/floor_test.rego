@@ -58,8 +58,9 @@ test_an_unlisted_write_follows_the_setting if {
 
 test_an_unknown_setting_denies if {
 	every setting in ["alow", "", null, true] {
-		countersign.decision.effect == "deny" with input as unlisted
-			with data.countersign.settings.unlisted_writes as setting
+		d := countersign.decision with input as unlisted with data.countersign.settings.unlisted_writes as setting
+		d.effect == "deny"
+		codes(d) == {"unlisted_write"}
 	}
 }
 

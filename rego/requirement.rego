@@ -10,9 +10,9 @@ requirement := {
 	"amr": sort(union({to_set(object.get(p, "amr", [])) | some p in requirement_parts})),
 }
 
-requirement_parts contains part if some part in data.countersign.rules.requirement
+requirement_parts contains untyped(part) if some part in data.countersign.rules.requirement
 
-requirement_parts contains step_up.requirement if some step_up in data.countersign.rules.step_up
+requirement_parts contains untyped(step_up).requirement if some step_up in data.countersign.rules.step_up
 
 # A part that names no provider leaves the choice to the others.
 provider_sets contains names if {
