@@ -109,8 +109,8 @@ func TestACodingThatHidesSomethingIsUninspectable(t *testing.T) {
 }
 
 func TestABombIsUninspectable(t *testing.T) {
-	p := newParser(t, 1<<16)
-	bomb := append(append([]byte(`{"x":"`), bytes.Repeat([]byte("a"), 1<<22)...), `"}`...)
+	p := newParser(t, 1<<14)
+	bomb := append(append([]byte(`{"x":"`), bytes.Repeat([]byte("a"), 1<<19)...), `"}`...)
 	for _, coding := range codings {
 		_, err := p.Parse(encoded(coding, encode(t, coding, bomb)))
 		wantUninspectable(t, coding, err)

@@ -164,7 +164,7 @@ func (l checkLine) value(name string) (any, error) {
 	}
 	v, err := decodeJSON(raw, false)
 	if err != nil {
-		return nil, fmt.Errorf("operation: %s cannot be read: %w", name, err)
+		return nil, fmt.Errorf("operation: %s is not strict JSON", name) // not wrapped: a bad line is no uninspectable request
 	}
 	return v, nil
 }
