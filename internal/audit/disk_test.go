@@ -158,3 +158,23 @@ func has(t testing.TB, path, text string) bool {
 	t.Helper()
 	return bytes.Contains(read(t, path), []byte(text))
 }
+
+// buffer is a file in memory, for tests that only want lines. It has no name, so a sync would find it gone: nobody syncs
+// it but Open.
+type buffer struct{ b []byte }
+
+func (b *buffer) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(b.b).ReadAt(p, off) }
+func (b *buffer) Write(p []byte) (int, error)             { b.b = append(b.b, p...); return len(p), nil }
+func (b *buffer) Close() error                            { return nil }
+func (b *buffer) Stat() (os.FileInfo, error)              { return info{int64(len(b.b))}, nil }
+func (b *buffer) Sync() error                             { return nil }
+func (b *buffer) Truncate(n int64) error                  { b.b = b.b[:n]; return nil }
+
+type info struct{ size int64 }
+
+func (i info) Name() string       { return "journal.jsonl" }
+func (i info) Size() int64        { return i.size }
+func (i info) Mode() os.FileMode  { return 0o600 }
+func (i info) ModTime() time.Time { return time.Time{} }
+func (i info) IsDir() bool        { return false }
+func (i info) Sys() any           { return nil }

@@ -13,21 +13,31 @@ var (
 	errTorn = errors.New("torn")
 )
 
-// lines reads a journal line by line within a bounded buffer.
+// lines reads a journal line by line, within bounds.
 type lines struct {
 	r    *bufio.Reader
-	line int   // number of the line last read
-	off  int64 // where it begins
-	end  int64 // where the next one begins
+	long []byte // a line that did not fit r's buffer
+	line int    // number of the line last read
+	off  int64  // where it begins
+	end  int64  // where the next one begins
 }
 
-func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, maxRead+1)} }
+func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, 16<<10)} }
 
 // next returns the next line without its newline; it is valid until the following call. At the end it returns io.EOF, or
 // errTorn with what is left. After errLong there is no going on.
 func (l *lines) next() ([]byte, error) {
-	b, err := l.r.ReadSlice('\n')
 	l.off = l.end
+	l.long = l.long[:0]
+	b, err := l.r.ReadSlice('\n')
+	for errors.Is(err, bufio.ErrBufferFull) && len(l.long)+len(b) <= maxRead {
+		l.long = append(l.long, b...)
+		b, err = l.r.ReadSlice('\n')
+	}
+	if len(l.long) > 0 {
+		l.long = append(l.long, b...)
+		b = l.long
+	}
 	l.end += int64(len(b))
 	switch {
 	case err == nil:
@@ -37,11 +47,10 @@ func (l *lines) next() ([]byte, error) {
 		return nil, io.EOF
 	case errors.Is(err, io.EOF):
 		return b, errTorn
+	case errors.Is(err, bufio.ErrBufferFull) && len(bytes.Trim(b, "\x00")) == 0:
+		return b, errTorn // a disk that lost power grew the file and never filled it
 	case errors.Is(err, bufio.ErrBufferFull):
 		l.line++
-		if len(bytes.Trim(b, "\x00")) == 0 {
-			return b, errTorn // a disk that lost power grew the file and never filled it
-		}
 		return b, errLong
 	default:
 		return nil, err

@@ -103,7 +103,7 @@ func show(out *bufio.Writer, line []byte, s shown, raw bool) {
 	if s.Status != 0 {
 		status = strconv.Itoa(s.Status)
 	}
-	_, _ = fmt.Fprintf(out, "%s %6d %-20s", s.Time.UTC().Format("2006-01-02T15:04:05.000Z"), s.Seq, plain(s.Kind))
+	line = fmt.Appendf(nil, "%s %6d %-20s", s.Time.UTC().Format("2006-01-02T15:04:05.000Z"), s.Seq, plain(s.Kind))
 	for _, f := range []struct{ name, value string }{
 		{"exchange", s.Exchange}, {"hold", s.Hold}, {"effect", s.Effect}, {"state", s.State}, {"code", s.Code},
 		{"status", status}, {"requester", s.Subject.Requester.ID}, {"agent", s.Subject.Agent},
@@ -111,9 +111,10 @@ func show(out *bufio.Writer, line []byte, s shown, raw bool) {
 		{"method", s.Method}, {"host", s.Host}, {"path", s.Path},
 	} {
 		if f.value != "" {
-			_, _ = fmt.Fprintf(out, " %s=%s", f.name, plain(f.value))
+			line = fmt.Appendf(line, " %s=%s", f.name, plain(f.value))
 		}
 	}
+	_, _ = out.Write(bytes.TrimRight(line, " "))
 	_ = out.WriteByte('\n')
 }
 
