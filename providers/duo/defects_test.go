@@ -1,0 +1,320 @@
+package duo_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	duosim "countersign/internal/sim/duo"
+	"countersign/providers"
+	"countersign/providers/duo"
+)
+
+// These tests run over real sockets, one for each thing that Duo's library does not do by itself.
+
+const (
+	preauthPath = "/auth/v2/preauth"
+	authPath    = "/auth/v2/auth"
+	statusPath  = "/auth/v2/auth_status"
+	alice       = "alice@example.com"
+)
+
+func startSim(t *testing.T, script duosim.Script) *duosim.Server {
+	t.Helper()
+	sim, err := duosim.Start(duosim.Options{IntegrationKey: ikey, SecretKey: skey, LongPoll: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
+	sim.Add(duosim.Person{Username: alice, Script: script})
+	return sim
+}
+
+func options(sim *duosim.Server) duo.Options {
+	return duo.Options{Host: sim.Host(), IntegrationKey: ikey, SecretKey: skey, RootCAs: sim.CertPool()}
+}
+
+func open(t *testing.T, o duo.Options) *duo.Verifier {
+	t.Helper()
+	v, err := duo.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func challenge() providers.Challenge {
+	return providers.Challenge{HoldID: "h1", Person: providers.Person{ID: alice}, Title: "Reset the password of bob@example.com"}
+}
+
+func calls(sim *duosim.Server, path string) (n int) {
+	for _, r := range sim.Requests() {
+		if r.Path == path {
+			n++
+		}
+	}
+	return n
+}
+
+func spoilt(path string, f duosim.Fault) duosim.Script {
+	s := duosim.Approve()
+	s.After = 0
+	f.Path = path
+	s.Faults = []duosim.Fault{f}
+	return s
+}
+
+func TestA429IsATypedErrorAndIsNotResent(t *testing.T) {
+	sim := startSim(t, spoilt(authPath, duosim.Fault{Kind: duosim.Throttled, Times: 1}))
+	began := time.Now()
+	_, err := open(t, options(sim)).Start(t.Context(), challenge())
+	if !errors.Is(err, duo.ErrThrottled) || !errors.Is(err, duo.ErrUnknownAsk) {
+		t.Errorf("error = %v, want ErrThrottled and ErrUnknownAsk", err)
+	}
+	if took := time.Since(began); took > 900*time.Millisecond {
+		t.Errorf("Start took %v: the library slept before a retry", took)
+	}
+	if n := calls(sim, authPath); n != 1 {
+		t.Errorf("%d calls of /auth, want 1", n)
+	}
+}
+
+func TestNoErrorMakesASecondPush(t *testing.T) {
+	for name, f := range map[string]duosim.Fault{
+		"500": {Kind: duosim.ServerError}, "502": {Kind: duosim.BadGateway}, "page": {Kind: duosim.HTMLPage}, "cut": {Kind: duosim.Truncated},
+		"reset": {Kind: duosim.Reset}, "sent, then reset": {Kind: duosim.Reset, Sent: true}, "sent, then 500": {Kind: duosim.ServerError, Sent: true},
+		"endless": {Kind: duosim.Huge}, "refused": {Kind: duosim.Raw, Status: 400, Body: `{"stat":"FAIL","code":40002}`},
+		"no txid":      {Kind: duosim.Raw, Status: 200, Body: `{"stat":"OK","response":{}}`},
+		"hostile txid": {Kind: duosim.Raw, Status: 200, Body: `{"stat":"OK","response":{"txid":"a&b=c"}}`},
+		"settled":      {Kind: duosim.Raw, Status: 200, Body: `{"stat":"OK","response":{"result":"allow","status":"allow"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim := startSim(t, spoilt(authPath, f))
+			a, err := open(t, options(sim)).Start(t.Context(), challenge())
+			if !errors.Is(err, duo.ErrUnknownAsk) || a.Asked {
+				t.Errorf("Start = %+v, %v; want ErrUnknownAsk", a, err)
+			}
+			if n := calls(sim, authPath); n != 1 {
+				t.Errorf("%d calls of /auth, want 1", n)
+			}
+		})
+	}
+}
+
+func TestAContextEndsEveryCallAtOnce(t *testing.T) {
+	hang := duosim.Fault{Kind: duosim.Hang}
+	for _, path := range []string{preauthPath, authPath, statusPath} {
+		t.Run(path, func(t *testing.T) {
+			sim := startSim(t, spoilt(path, hang))
+			v := open(t, options(sim))
+			tx := "45f7c92b-f45f-4862-8545-e0f58e78075a"
+			if path == statusPath {
+				a, err := v.Start(t.Context(), challenge())
+				if err != nil {
+					t.Fatal(err)
+				}
+				tx = a.Transaction
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			var err error
+			if path == statusPath {
+				_, err = v.Wait(ctx, tx)
+			} else {
+				_, err = v.Start(ctx, challenge())
+			}
+			if path != authPath && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error = %v, want context.DeadlineExceeded", err)
+			}
+			if path == authPath && !errors.Is(err, duo.ErrUnknownAsk) {
+				t.Errorf("error = %v, want ErrUnknownAsk", err)
+			}
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("the call ended after %v", took)
+			}
+		})
+	}
+}
+
+func TestAFailedStatIsAnError(t *testing.T) {
+	sim := startSim(t, duosim.Approve())
+	for name, want := range map[string]struct {
+		change func(*duo.Options)
+		code   int
+	}{
+		"wrong secret key":      {func(o *duo.Options) { o.SecretKey = "another" }, 40103},
+		"wrong integration key": {func(o *duo.Options) { o.IntegrationKey = "DIYYYYYYYYYYYYYYYYYY" }, 40102},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(sim)
+			want.change(&o)
+			var logged bytes.Buffer
+			o.Logger = slog.New(slog.NewJSONHandler(&logged, nil))
+			err := open(t, o).Check(t.Context())
+			if e, ok := errors.AsType[*duo.Error](err); !ok || e.Code != want.code || e.Status != 401 {
+				t.Errorf("Check = %v, want code %d with HTTP 401", err, want.code)
+			}
+			a, err := open(t, o).Start(t.Context(), challenge())
+			if err != nil || a.Asked || a.Outcome.Verdict != providers.Unavailable {
+				t.Errorf("Start = %+v, %v; want unavailable, nobody asked", a, err)
+			}
+			if !strings.Contains(logged.String(), fmt.Sprint(want.code)) || strings.Contains(logged.String(), skey) {
+				t.Errorf("log = %s, want the code and no key", &logged)
+			}
+		})
+	}
+	if len(sim.Pushes()) != 0 {
+		t.Error("a refused client pushed somebody")
+	}
+}
+
+func TestAnAnswerThatIsNotDuosNeverShowsInAnError(t *testing.T) {
+	const marker = "s3cret-in-a-body"
+	for name, f := range map[string]duosim.Fault{
+		"text":          {Kind: duosim.Raw, Status: 200, Body: marker},
+		"page with 502": {Kind: duosim.Raw, Status: 502, Body: "<html>" + marker},
+		"envelope":      {Kind: duosim.Raw, Status: 403, Body: `{"stat":"FAIL","code":40301,"message":"` + marker + `"}`},
+		"stat":          {Kind: duosim.Raw, Status: 200, Body: `{"stat":"` + marker + `"}`},
+		"redirect":      {Kind: duosim.Redirect, Body: "https://127.0.0.1:1/" + marker},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim := startSim(t, spoilt(authPath, f))
+			_, err := open(t, options(sim)).Start(t.Context(), challenge())
+			if e, ok := errors.AsType[*duo.Error](err); !ok || strings.Contains(err.Error(), marker) || e.Status == 0 {
+				t.Errorf("error = %v, want an *Error without the body", err)
+			}
+		})
+	}
+}
+
+func TestBytesThatAreNotHTTPNeverShowInAnError(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = c.Write([]byte("s3cret-in-a-status-line\r\n\r\n"))
+		_ = c.Close()
+	}))
+	t.Cleanup(srv.Close)
+	o := duo.Options{Host: strings.TrimPrefix(srv.URL, "https://"), IntegrationKey: ikey, SecretKey: skey, RootCAs: pool(srv)}
+	err := open(t, o).Check(t.Context())
+	if err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("Check = %v, want an error without the bytes", err)
+	}
+}
+
+func TestBodiesHaveALength(t *testing.T) {
+	sim := startSim(t, duosim.Approve())
+	if _, err := open(t, options(sim)).Start(t.Context(), challenge()); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range sim.Requests() {
+		if r.Method == http.MethodPost && r.ContentLength <= 0 {
+			t.Errorf("%s: Content-Length %d, want the body's", r.Path, r.ContentLength)
+		}
+		if r.Signature != "v2" {
+			t.Errorf("%s: signature %q, want v2", r.Path, r.Signature)
+		}
+	}
+}
+
+func TestProxiesOfTheEnvironmentAreIgnored(t *testing.T) {
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialled := make(chan struct{}, 1)
+	go func() { // ends when the listener closes
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+			dialled <- struct{}{}
+		}
+	}()
+	t.Cleanup(func() { _ = ln.Close() })
+	// net/http exempts loopback addresses from proxies, and reads the environment once: a name that is not loopback
+	// decides, and the test dials it to the simulator.
+	t.Setenv("HTTPS_PROXY", "http://"+ln.Addr().String())
+	t.Setenv("NO_PROXY", "")
+	sim := namedSim(t, "api-test.example")
+	o := options(sim)
+	o.Host = "api-test.example"
+	v, err := duo.OpenDialing(o, func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == "api-test.example:443" {
+			address = sim.Host()
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Check(t.Context()); err != nil {
+		t.Errorf("Check = %v, want it to reach the service", err)
+	}
+	select {
+	case <-dialled:
+		t.Error("the proxy of the environment was dialled")
+	default:
+	}
+}
+
+func namedSim(t *testing.T, name string) *duosim.Server {
+	t.Helper()
+	sim, err := duosim.Start(duosim.Options{IntegrationKey: ikey, SecretKey: skey, Names: []string{name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
+	return sim
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	elsewhere := startSim(t, duosim.Approve())
+	sim := startSim(t, spoilt(authPath, duosim.Fault{Kind: duosim.Redirect, Body: "https://" + elsewhere.Host() + authPath}))
+	_, err := open(t, options(sim)).Start(t.Context(), challenge())
+	if e, ok := errors.AsType[*duo.Error](err); !ok || e.Status != http.StatusTemporaryRedirect {
+		t.Errorf("error = %v, want HTTP 307 as an *Error", err)
+	}
+	if n := len(elsewhere.Requests()); n != 0 {
+		t.Errorf("%d calls followed the redirect", n)
+	}
+}
+
+func TestAnEndlessAnswerIsCutOff(t *testing.T) {
+	sim := startSim(t, spoilt(authPath, duosim.Fault{Kind: duosim.Huge}))
+	began := time.Now()
+	_, err := open(t, options(sim)).Start(t.Context(), challenge())
+	if err == nil || !strings.Contains(err.Error(), "larger") || time.Since(began) > 10*time.Second {
+		t.Errorf("error = %v after %v, want a complaint about the size", err, time.Since(began))
+	}
+}
+
+func TestOnlyPinnedRootsAreTrustedUnlessOthersAreGiven(t *testing.T) {
+	sim := startSim(t, duosim.Approve())
+	o := options(sim)
+	if err := open(t, o).Check(t.Context()); err != nil {
+		t.Errorf("Check with the simulator's root = %v, want nil", err)
+	}
+	o.RootCAs = nil
+	if err := open(t, o).Check(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("Check with Duo's roots = %v, want an unknown authority", err)
+	}
+	o.RootCAs = startSim(t, duosim.Approve()).CertPool()
+	if err := open(t, o).Check(t.Context()); err == nil {
+		t.Error("Check with another's root = nil, want an unknown authority")
+	}
+}
