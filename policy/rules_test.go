@@ -183,3 +183,18 @@ deny contains {"code": "clock", "text": sprintf("%d", [hour])} if {
 		t.Errorf("Decide = %+v, want the hour in Berlin", d)
 	}
 }
+
+// The traps of docs/policy.md, so that the page stays true when OPA changes.
+func TestTrapsAreAsTheDocumentSays(t *testing.T) {
+	const deny = "package countersign.rules\ndeny contains {\"code\": \"x\", \"text\": \"y\"} if "
+	for rule, want := range map[string]policy.Effect{
+		deny + `not startswith(input.request.body.name, "x")`:                                                             policy.StepUp,
+		deny + "not named\nnamed if startswith(input.request.body.name, \"x\")":                                            policy.Deny,
+		deny + "not named\nnamed if startswith(input.request.body.passwordProfile.password, \"[\")":                        policy.StepUp,
+		"package countersign.rules\nstep_up contains {\"code\": \"x\", \"text\": \"y\"} if input.request.body.nothing == 1": policy.StepUp,
+	} {
+		if d := decide(t, engine(t, rule), reset()); d.Effect != want {
+			t.Errorf("%s: %v, want %v", rule, d.Effect, want)
+		}
+	}
+}
