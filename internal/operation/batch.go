@@ -11,7 +11,7 @@ import (
 
 // isBatch reports whether a target is the API's batch endpoint.
 func (s *surface) isBatch(t target) bool {
-	return s.sem.Batch != "" && len(t.segments) == 1 && strings.EqualFold(t.segments[0], s.sem.Batch)
+	return s.sem.Batch != "" && len(t.segments) == 1+strings.Count(s.sem.Batch, "/") && strings.EqualFold(strings.Join(t.segments, "/"), s.sem.Batch)
 }
 
 // mentionsBatch reports whether the batch endpoint's name stands anywhere in a path. Only at its root is it known what
@@ -44,6 +44,10 @@ func (s *surface) batchInputs(whole reading) ([]policy.Input, error) {
 		if err != nil {
 			return nil, err
 		}
+		// OData 4.01 JSON format §19.1.3: $1/… is whatever request 1 makes, which nobody knows yet.
+		if id, ok := strings.CutPrefix(r.target.segments[0], "$"); ok && slices.ContainsFunc(parts, func(o part) bool { return strings.EqualFold(o.id, id) }) {
+			return nil, refuse("a request of a batch is addressed to the result of another one")
+		}
 		r.target.version = whole.target.version
 		r.digest = whole.digest
 		r.batch = &policy.Batch{Index: i, Size: len(parts)}
@@ -75,11 +79,11 @@ func (s *surface) parts(envelope any) ([]part, error) {
 		if err != nil {
 			return nil, err
 		}
-		if id := strings.ToLower(p.id); ids[id] {
+		id := strings.ToLower(p.id)
+		if ids[id] {
 			return nil, refuse("two requests of a batch have one id")
-		} else {
-			ids[id] = true
 		}
+		ids[id] = true
 		out[i] = p
 	}
 	for _, p := range out {

@@ -95,7 +95,7 @@ func TestABatchThatIsNotPlainlyOneIsUninspectable(t *testing.T) {
 		part(`,"headers":{"Content-Type":"application/octet-stream"},"body":"` + base64.StdEncoding.EncodeToString([]byte(resetBody)) + `"`),
 		at("https://graph.example/v1.0/users/bob"), at("//graph.example/users/bob"), at("https:/users/bob"), at("/https://graph.example/users/bob"), at("graph.example/v1.0/users/bob"),
 		at("/v1.0/users/bob"), at("beta/users/bob"), at("/myorganization/beta/users/bob"), at("../beta/users/bob"), at("/me/../users/bob"), at("/me/%2e%2e/users/bob"),
-		at("/$batch"), at("$Batch"), at("/me/$batch"), at("/%24batch"), at(""), at("/"), at("?x"), at("#x"), at("/users/bob#x"), at("/users//bob"), at("/users/bob?_method=DELETE"), at(" /users/bob"),
+		at("/$1"), at("$1/members"), at("/$2"), at("/$batch"), at("$Batch"), at("/me/$batch"), at("/%24batch"), at(""), at("/"), at("?x"), at("#x"), at("/users/bob#x"), at("/users//bob"), at("/users/bob?_method=DELETE"), at(" /users/bob"),
 	} {
 		_, err := p.Parse(batch(benignPart, second))
 		wantUninspectable(t, second, err)

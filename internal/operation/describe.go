@@ -17,13 +17,11 @@ func describe(op *policy.Operation, host string, r reading) {
 		return
 	}
 	s := r.target.segments
-	where := host
+	tail := ""
 	if len(s) > 3 {
-		where, s = where+"/…", s[len(s)-3:]
+		tail, s = "/…", s[len(s)-3:]
 	}
-	for _, seg := range s {
-		where += "/" + seg
-	}
+	where := host + tail + "/" + strings.Join(s, "/")
 	if op.Summary == "" {
 		op.Summary = plain(r.method + " " + where)
 	}

@@ -125,7 +125,7 @@ func TestADigestOfAnOpaqueCredentialNeedsTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	make := func(key []byte) *operation.Parser {
+	withKey := func(key []byte) *operation.Parser {
 		p, err := operation.New(operation.Options{Catalog: c, Key: key})
 		if err != nil {
 			t.Fatal(err)
@@ -133,13 +133,13 @@ func TestADigestOfAnOpaqueCredentialNeedsTheKey(t *testing.T) {
 		return p
 	}
 	r := with("Authorization", "Bearer opaque")
-	if digestOf(t, make([]byte("one")), r) == digestOf(t, make([]byte("two")), r) {
+	if digestOf(t, withKey([]byte("one")), r) == digestOf(t, withKey([]byte("two")), r) {
 		t.Error("two keys give one digest")
 	}
-	if digestOf(t, make(nil), r) == digestOf(t, make(nil), r) {
+	if digestOf(t, withKey(nil), r) == digestOf(t, withKey(nil), r) {
 		t.Error("two random keys give one digest")
 	}
-	if plain := with(); digestOf(t, make(nil), plain) != digestOf(t, make([]byte("one")), plain) {
+	if plain := with(); digestOf(t, withKey(nil), plain) != digestOf(t, withKey([]byte("one")), plain) {
 		t.Error("without a credential the digest depends on the key")
 	}
 }

@@ -112,14 +112,14 @@ func (r *jsonReader) object() (any, error) {
 			return nil, refuse("a JSON key has a NUL")
 		}
 		if r.fold {
+			f := foldKey(key)
+			if folded[f] {
+				return nil, refuse("a JSON key stands twice")
+			}
 			if folded == nil {
 				folded = map[string]bool{}
 			}
-			if f := foldKey(key); folded[f] {
-				return nil, refuse("a JSON key stands twice")
-			} else {
-				folded[f] = true
-			}
+			folded[f] = true
 		}
 		if _, twice := out[key]; twice {
 			return nil, refuse("a JSON key stands twice")
@@ -323,23 +323,20 @@ func (r *jsonReader) hex4() (rune, bool) {
 }
 
 // foldKey maps keys that some server takes for one to one. Simple folding is what strings.EqualFold and .NET's ordinal
-// comparison do, and covers the long s and the Kelvin sign.
+// comparison do, and covers the long s and the Kelvin sign. OData 4.01 lets a prefix go: @odata.id and @id are one.
 func foldKey(s string) string {
-	s = strings.Replace(s, "@odata.", "@", 1) // OData 4.01 lets the prefix go: @odata.id and @id are one annotation
-	ascii := true
-	for i := range len(s) {
-		if c := s[i]; c >= 0x80 {
-			ascii = false
-		}
+	if isASCII(s) {
+		s = strings.ToLower(s)
+	} else {
+		s = strings.Map(foldRune, s)
 	}
-	if ascii {
-		return strings.ToLower(s)
+	return strings.Replace(s, "@odata.", "@", 1)
+}
+
+func foldRune(c rune) rune {
+	least := c
+	for f := unicode.SimpleFold(c); f != c; f = unicode.SimpleFold(f) {
+		least = min(least, f)
 	}
-	return strings.Map(func(c rune) rune {
-		least := c
-		for f := unicode.SimpleFold(c); f != c; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		return unicode.ToLower(least)
-	}, s)
+	return unicode.ToLower(least)
 }

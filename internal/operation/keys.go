@@ -46,8 +46,8 @@ func splitKeys(segments []string, sem *catalog.Semantics) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if key == "." || key == ".." {
-			return nil, refuse("a key is a dot segment")
+		if key == "." || key == ".." || strings.HasSuffix(key, ":") { // outside of its quotes it would start a path of names
+			return nil, refuse("a key looks like path syntax")
 		}
 		if key != "" {
 			out = append(out, key)
@@ -189,11 +189,16 @@ func unqualified(segments []string, method string, sem *catalog.Semantics) []str
 		return segments
 	}
 	out := make([]string, 0, len(segments))
+	inPath := false
 	for i, s := range segments {
 		name, ok := cutNamespace(s, sem)
 		switch {
+		case inPath:
+			out = append(out, s)
+			inPath = !strings.HasSuffix(s, ":")
 		case !ok:
 			out = append(out, s)
+			inPath = strings.HasSuffix(s, ":") && startsPath(segments, i, sem)
 		case i == len(segments)-1 && (method == "POST" || isRead(method)):
 			out = append(out, name)
 		case i+1 < len(segments) && strings.Contains(segments[i+1], "="): // a function's arguments follow

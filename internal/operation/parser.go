@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"countersign/internal/catalog"
@@ -28,6 +29,7 @@ type Parser struct {
 	catalog    *catalog.Catalog
 	key        []byte
 	maxDecoded int64
+	tokens     tokens
 }
 
 // New makes a Parser. It needs a catalog.
@@ -38,7 +40,7 @@ func New(o Options) (*Parser, error) {
 	if o.MaxDecoded < 0 {
 		return nil, errors.New("operation: MaxDecoded is negative")
 	}
-	p := &Parser{catalog: o.Catalog, key: o.Key, maxDecoded: o.MaxDecoded}
+	p := &Parser{catalog: o.Catalog, key: slices.Clone(o.Key), maxDecoded: o.MaxDecoded}
 	if p.maxDecoded == 0 {
 		p.maxDecoded = defaultMaxDecoded
 	}

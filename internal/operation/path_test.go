@@ -46,7 +46,7 @@ func TestEveryDisguiseOfAPathIsThePlainFormOrUninspectable(t *testing.T) {
 		"/v1.0/users /bob", "/v1.0/users/bob.", "/v1.0/users./bob", "/v1.0/users/bob%3F", "/v1.0/%EF%BD%95sers/bob", "/v1.0/u%C5%BFers/bob", "/v1.0/users/%E2%84%AAim",
 		"/v1.0/users/b%E2%80%8Bob", "/v1.0/users/bob%E2%80%AE", "/v1.0/users/bob%EF%BC%8Fé", "/v1.0/users/é", "/v2.0/users/bob", "/users/bob", "/stagingbeta/users/bob",
 		"/v1.0/users('bob'", "/v1.0/users('bob')x", "/v1.0/users'bob')", "/v1.0/('bob')", "/v1.0/users('bob'x)", "/v1.0/users('a'('b'))", "/v1.0/users('')", "/v1.0/users('a','b')",
-		"/v1.0/users(@id)?@id='bob'", "/v1.0/users(' bob')", "/v1.0/me/$batch", "/v1.0/users/%E3%80%80bob",
+		"/v1.0/users(@id)?@id='bob'", "/v1.0/items('x:')/invite", "/v1.0/users('..')", "/v1.0/users ('bob')", "/v1.0/users.('bob')", "/v1.0/beta/users/bob", "/v1.0/myorganization/v1.0/users/bob", "/v1.0/us%2565rs('bob')", "/v1.0/users(' bob')", "/v1.0/me/$batch", "/v1.0/users/%E3%80%80bob",
 	} {
 		_, err := p.Parse(request("PATCH", target, `{"passwordProfile":{"password":"x"}}`))
 		wantUninspectable(t, target, err)
@@ -85,6 +85,7 @@ func TestOrdinaryPathsPass(t *testing.T) {
 		"/v1.0/teams/x/channels/19:abc@thread.tacv2/messages":                 "v1.0|teams|x|channels|19:abc@thread.tacv2|messages",
 		"/v1.0/reports/getMailboxUsageDetail(period='D7')":                    "v1.0|reports|getMailboxUsageDetail|period=D7",
 		"/v1.0/x/fn(a='b,c',d=['e','f'])":                                     "v1.0|x|fn|a=b,c,d=['e','f']",
+		"/v1.0/me/drive/root:/microsoft.graph.user/a:/microsoft.graph.invite": "v1.0|me|drive|root:|microsoft.graph.user|a:|invite",
 		"/v1.0/users/microsoft.graph.bob@contoso.com":                         "v1.0|users|microsoft.graph.bob@contoso.com",
 		"/v1.0/groups/g/members/microsoft.graph.user/$count?$filter=a%20eq+b": "v1.0|groups|g|members|$count",
 		"/beta/me/tasks/$100":                                                 "beta|me|tasks|$100",

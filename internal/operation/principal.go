@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // maxToken bounds a bearer token that is looked into.
@@ -26,7 +27,7 @@ func (p *Parser) principal(f *fields, h header) {
 	for _, v := range values {
 		scheme, rest, _ := strings.Cut(v, " ")
 		rest = strings.TrimLeft(rest, " ")
-		switch claims, ok := bearerClaims(scheme, rest); {
+		switch claims, ok := p.tokens.claims(scheme, rest); {
 		case ok:
 			f.text("jwt")
 			f.text(string(claims[:]))
@@ -61,13 +62,43 @@ func (p *Parser) keyed(v string) string {
 	return string(m.Sum(nil))
 }
 
-// bearerClaims hashes the identity in a bearer JWT. A token that does not say who issued it and for whom is opaque.
-func bearerClaims(scheme, token string) ([32]byte, bool) {
-	if !strings.EqualFold(scheme, "bearer") || len(token) > maxToken || strings.Count(token, ".") != 2 {
+// maxTokens bounds how many tokens are remembered. One agent has a few, each for an hour.
+const maxTokens = 1024
+
+// tokens remembers who a bearer token speaks for, by the hash of the token, since an agent sends the same one with every
+// call and looking into it costs more than all else that is read of a GET.
+type tokens struct {
+	mu    sync.Mutex
+	known map[[32]byte][32]byte
+}
+
+func (t *tokens) claims(scheme, token string) ([32]byte, bool) {
+	if !strings.EqualFold(scheme, "bearer") || len(token) > maxToken {
 		return [32]byte{}, false
 	}
+	id := sha256.Sum256([]byte(token))
+	t.mu.Lock()
+	who, ok := t.known[id]
+	t.mu.Unlock()
+	if ok {
+		return who, true
+	}
+	if who, ok = bearerClaims(token); !ok {
+		return who, false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known == nil || len(t.known) >= maxTokens {
+		t.known = map[[32]byte][32]byte{}
+	}
+	t.known[id] = who
+	return who, true
+}
+
+// bearerClaims hashes the identity in a bearer JWT. A token that does not say who issued it and for whom is opaque.
+func bearerClaims(token string) ([32]byte, bool) {
 	parts := strings.Split(token, ".")
-	if !isJWTHeader(parts[0]) {
+	if len(parts) != 3 || !isJWTHeader(parts[0]) {
 		return [32]byte{}, false
 	}
 	claims, ok := segmentObject(parts[1])
