@@ -56,12 +56,12 @@ type Desk struct {
 
 	mu       sync.Mutex
 	draining bool
-	holds    map[ID]*live     // what this desk runs, or a caller here is attached to
-	keys     map[string]int   // how many of them have a hold key
-	count    int              // live holds run here, and those being opened
-	open     map[ID]time.Time // redeemed here, answer not known yet
-	turns    map[string]*turn // by person: who on this desk pushes next
-	serial   uint64           // of attachments
+	holds    map[ID]*live       // what this desk runs, or a caller here is attached to
+	keys     map[string][]*live // the same by hold key: one, or one and its successor
+	count    int                // live holds run here, and those being opened
+	open     map[ID]time.Time   // redeemed here, answer not known yet
+	turns    map[string]*turn   // by person: who on this desk pushes next
+	serial   uint64             // of attachments
 }
 
 // Reasons for which a desk ends waiting for a person.
@@ -113,7 +113,7 @@ func NewDesk(o Options) (*Desk, error) {
 	}
 	d := &Desk{
 		o: o, name: newID(), drained: make(chan struct{}), lease: lease{wake: make(chan struct{}, 1)},
-		holds: map[ID]*live{}, keys: map[string]int{}, open: map[ID]time.Time{}, turns: map[string]*turn{},
+		holds: map[ID]*live{}, keys: map[string][]*live{}, open: map[ID]time.Time{}, turns: map[string]*turn{},
 	}
 	d.base, d.stop = context.WithCancelCause(context.Background())
 	d.wg.Go(func() { d.follow(d.base, holdPrefix, d.sawHold) })

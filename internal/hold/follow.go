@@ -57,7 +57,7 @@ func (d *Desk) follow(ctx context.Context, prefix string, saw func(Entry)) {
 func (d *Desk) sawHold(e Entry) {
 	key := strings.TrimPrefix(e.Key, holdPrefix)
 	d.mu.Lock()
-	known := d.keys[key] > 0
+	known := len(d.keys[key]) > 0
 	d.mu.Unlock()
 	if !known || e.Value == nil {
 		return
@@ -70,8 +70,8 @@ func (d *Desk) sawHold(e Entry) {
 	d.learn(r, e.Rev)
 	d.mu.Lock()
 	var replaced []*live
-	for _, h := range d.holds {
-		if h.key == key && h.id != r.ID && h.rev < e.Rev && h.rec.State.Live() {
+	for _, h := range d.keys[key] {
+		if h.id != r.ID && h.rev < e.Rev && h.rec.State.Live() {
 			replaced = append(replaced, h)
 		}
 	}

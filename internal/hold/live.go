@@ -2,6 +2,7 @@ package hold
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -39,7 +40,7 @@ func (d *Desk) track(r Record, rev uint64, token string, runs bool) *live {
 	if h == nil {
 		h = &live{key: r.Key, id: r.ID, rec: r, rev: rev, changed: make(chan struct{})}
 		d.holds[r.ID] = h
-		d.keys[r.Key]++
+		d.keys[r.Key] = append(d.keys[r.Key], h)
 	}
 	h.attached++
 	h.runs = h.runs || runs
@@ -119,7 +120,8 @@ func (d *Desk) forgetLocked(h *live) {
 		return
 	}
 	delete(d.holds, h.id)
-	if d.keys[h.key]--; d.keys[h.key] <= 0 {
+	rest := slices.DeleteFunc(d.keys[h.key], func(o *live) bool { return o == h })
+	if d.keys[h.key] = rest; len(rest) == 0 {
 		delete(d.keys, h.key)
 	}
 }

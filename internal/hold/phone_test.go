@@ -19,11 +19,12 @@ import (
 
 // phone is a person with a phone: a provider whose every answer the test decides. A push waits for answer.
 type phone struct {
-	start  func(ctx context.Context, c providers.Challenge) (providers.Attempt, error) // nil: the push arrives
-	limit  time.Duration
-	can    []string
-	deaf   bool // Wait does not end with its context
-	panics bool
+	start     func(ctx context.Context, c providers.Challenge) (providers.Attempt, error) // nil: the push arrives
+	limit     time.Duration
+	can       []string
+	deaf      bool // Wait does not end with its context
+	panics    bool
+	forgetful bool // pushes are not kept
 
 	mu       sync.Mutex
 	pushes   []providers.Challenge
@@ -40,9 +41,12 @@ type answer struct {
 
 func (p *phone) Start(ctx context.Context, c providers.Challenge) (providers.Attempt, error) {
 	if p.start != nil {
-		if a, err := p.start(ctx, c); err != nil || !a.Asked {
+		if a, err := p.start(ctx, c); err != nil || a.Transaction == "" {
 			return a, err
 		}
+	}
+	if p.forgetful {
+		return providers.Attempt{Asked: true, Transaction: "tx"}, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,9 +119,10 @@ func (p *phone) count() int {
 
 // journal keeps what was recorded, and fails on the kinds it is told to.
 type journal struct {
-	mu     sync.Mutex
-	events []audit.Event
-	fail   string
+	mu        sync.Mutex
+	events    []audit.Event
+	fail      string
+	forgetful bool
 }
 
 var errDisk = errors.New("disk full")
@@ -128,7 +133,9 @@ func (j *journal) Record(_ context.Context, e audit.Event) error {
 	if e.Kind == j.fail {
 		return errDisk
 	}
-	j.events = append(j.events, e)
+	if !j.forgetful {
+		j.events = append(j.events, e)
+	}
 	return nil
 }
 
