@@ -283,14 +283,22 @@ func namedSim(t *testing.T, name string) *duosim.Server {
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
-	elsewhere := startSim(t, duosim.Approve())
-	sim := startSim(t, spoilt(authPath, duosim.Fault{Kind: duosim.Redirect, Body: "https://" + elsewhere.Host() + authPath}))
-	_, err := open(t, options(sim)).Start(t.Context(), challenge())
-	if e, ok := errors.AsType[*duo.Error](err); !ok || e.Status != http.StatusTemporaryRedirect {
-		t.Errorf("error = %v, want HTTP 307 as an *Error", err)
-	}
-	if n := len(elsewhere.Requests()); n != 0 {
-		t.Errorf("%d calls followed the redirect", n)
+	for _, status := range []int{http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect} {
+		for _, path := range []string{preauthPath, authPath, statusPath} {
+			elsewhere := startSim(t, duosim.Approve())
+			sim := startSim(t, spoilt(path, duosim.Fault{Kind: duosim.Redirect, Status: status, Body: "https://" + elsewhere.Host() + path}))
+			v := open(t, options(sim))
+			a, err := v.Start(t.Context(), challenge())
+			if a.Asked {
+				_, err = v.Wait(t.Context(), a.Transaction)
+			}
+			if e, ok := errors.AsType[*duo.Error](err); path != preauthPath && (!ok || e.Status != status) {
+				t.Errorf("%s: error = %v, want HTTP %d as an *Error", path, err, status)
+			}
+			if n := len(elsewhere.Requests()); n != 0 {
+				t.Errorf("%s: %d calls followed HTTP %d", path, n, status)
+			}
+		}
 	}
 }
 

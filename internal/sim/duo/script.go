@@ -85,7 +85,7 @@ const (
 	Reset                   // the connection ends without an answer
 	Hang                    // no answer until the caller leaves
 	Huge                    // HTTP 200 with a body that does not end
-	Redirect                // HTTP 307 to Fault.Body
+	Redirect                // HTTP Fault.Status, or 307, to Fault.Body
 	Raw                     // HTTP Fault.Status with Fault.Body
 )
 
@@ -96,7 +96,7 @@ type Fault struct {
 	Times  int    // 0: always
 	Skip   int    // so many calls go well first
 	Sent   bool   // the call takes effect, and only its answer is lost
-	Status int    // Raw
+	Status int    // Raw and Redirect
 	Body   string // Raw and Redirect
 }
 

@@ -1,6 +1,7 @@
 package duo
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -50,7 +51,7 @@ func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f Fault) {
 		s.flood(w, r)
 	case Redirect:
 		w.Header().Set("Location", f.Body)
-		w.WriteHeader(http.StatusTemporaryRedirect)
+		w.WriteHeader(cmp.Or(f.Status, http.StatusTemporaryRedirect))
 	case Raw:
 		write(w, f.Status, "application/json", f.Body)
 	default:
