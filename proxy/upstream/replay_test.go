@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -162,7 +164,9 @@ func TestAWriteIsSentOnceWhateverHTTP2Says(t *testing.T) {
 					}
 					send = conn.RoundTrip
 				}
-				resp, err := send(make())
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // net/http would back off between its attempts
+				resp, err := send(make().WithContext(ctx))
+				cancel()
 				if err == nil {
 					resp.Body.Close()
 					t.Errorf("%s after %s (fresh %t): no error", what, how, fresh)
