@@ -81,7 +81,7 @@ func isPort(s string) bool {
 
 func canonicalName(s string) (string, error) {
 	if !isASCII(s) || strings.Contains(strings.ToLower(s), "xn--") {
-		mapped, err := idna.Lookup.ToASCII(strings.TrimSuffix(s, "."))
+		mapped, err := idna.Lookup.ToASCII(s)
 		if err != nil {
 			return "", refuse("the host is not a valid internationalised name")
 		}

@@ -3,6 +3,8 @@ package operation_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -71,11 +73,7 @@ func TestWhateverChangesTheCallChangesTheDigest(t *testing.T) {
 		f(&r)
 		return r
 	}
-	aws := func(scope string) operation.Request {
-		return with("Authorization", "AWS4-HMAC-SHA256 Credential="+scope+"/aws4_request, SignedHeaders=host, Signature=x")
-	}
-	seen := map[policy.Digest]string{}
-	for what, r := range map[string]operation.Request{
+	wantDistinct(t, p, map[string]operation.Request{
 		"plain":             with(),
 		"method":            change(func(r *operation.Request) { r.Method = "PUT" }),
 		"host":              change(func(r *operation.Request) { r.Host = "other.example" }),
@@ -106,18 +104,57 @@ func TestWhateverChangesTheCallChangesTheDigest(t *testing.T) {
 		"other appid":       bearer("appid", "x"),
 		"sub of no text":    bearer("sub", 5),
 		"no issuer":         bearer("iss", nil),
-		"AWS":               aws("AKID/20260101/us-east-1/iam"),
-		"AWS key id":        aws("AKID2/20260101/us-east-1/iam"),
-		"AWS region":        aws("AKID/20260101/eu-west-1/iam"),
-		"AWS service":       aws("AKID/20260101/us-east-1/sts"),
-		"AWS, malformed":    with("Authorization", "AWS4-HMAC-SHA256 Credential=AKID, Signature=x"),
-	} {
+	})
+}
+
+func TestAnAWSPrincipalIsKeyRegionAndService(t *testing.T) {
+	aws := func(scope string) operation.Request {
+		return with("Authorization", "AWS4-HMAC-SHA256 Credential="+scope+"/aws4_request, SignedHeaders=host, Signature=x")
+	}
+	wantDistinct(t, newParser(t, 0), map[string]operation.Request{
+		"AWS":            aws("AKID/20260101/us-east-1/iam"),
+		"AWS key id":     aws("AKID2/20260101/us-east-1/iam"),
+		"AWS region":     aws("AKID/20260101/eu-west-1/iam"),
+		"AWS service":    aws("AKID/20260101/us-east-1/sts"),
+		"AWS, malformed": with("Authorization", "AWS4-HMAC-SHA256 Credential=AKID, Signature=x"),
+	})
+}
+
+func wantDistinct(t *testing.T, p *operation.Parser, requests map[string]operation.Request) {
+	t.Helper()
+	seen := map[policy.Digest]string{}
+	for what, r := range requests {
 		d := digestOf(t, p, r)
 		if other, twice := seen[d]; twice {
 			t.Errorf("%s and %s have one digest", what, other)
 		}
 		seen[d] = what
 	}
+}
+
+func TestManyTokensFromManyCallersKeepTheirPrincipals(t *testing.T) {
+	p := newParser(t, 0)
+	const people = 40
+	call := func(who, refresh int) operation.Request {
+		return with("Authorization", "Bearer "+token(t, map[string]any{"iss": "i", "sub": fmt.Sprint(who), "exp": refresh}))
+	}
+	var want [people]policy.Digest
+	for who := range people {
+		want[who] = digestOf(t, p, call(who, 0))
+	}
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for n := range 10 * people { // more tokens than are remembered
+				got, err := p.Parse(call(n%people, 1+worker+4*n))
+				if err != nil || got.Digest != want[n%people] {
+					t.Errorf("caller %d: %v, %v", n%people, got.Digest, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestADigestOfAnOpaqueCredentialNeedsTheKey(t *testing.T) {

@@ -137,6 +137,27 @@ func TestAPasswordResetIsNamedMaskedAndDigested(t *testing.T) {
 	}
 }
 
+func TestSecretsOfAFormAreMaskedToo(t *testing.T) {
+	r := request("POST", "/v1.0/token", "grant_type=password&password=hunter2", "Content-Type", "application/x-www-form-urlencoded")
+	body, ok := mustParse(t, newParser(t, 0), r).Inputs[0].Request.Body.(map[string]any)
+	if !ok || body["password"] != "[secret]" || body["grant_type"] != "password" {
+		t.Errorf("Body = %v, want the password masked", body)
+	}
+}
+
+func TestMaskingLeavesTheCallersBytesAlone(t *testing.T) {
+	p := newParser(t, 0)
+	r := request("PATCH", "/v1.0/users/bob", `{"list":[{"password":"a"},{"password":"b"}],"password":null,"x":1}`)
+	first := mustParse(t, p, r)
+	out, err := json.Marshal(first.Inputs[0].Request.Body)
+	if want := `{"list":[{"password":"[secret]"},{"password":"[secret]"}],"password":null,"x":1}`; err != nil || string(out) != want {
+		t.Errorf("Body = %s, %v, want %s", out, err, want)
+	}
+	if mustParse(t, p, r).Digest != first.Digest {
+		t.Error("masking changed what is digested")
+	}
+}
+
 func TestAHostWithoutACatalogStillHasOperations(t *testing.T) {
 	p := newParser(t, 0)
 	for method, category := range map[string]string{"GET": "read", "HEAD": "read", "OPTIONS": "read", "POST": "ordinary_write", "DELETE": "ordinary_write"} {
