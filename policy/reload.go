@@ -60,7 +60,7 @@ func (e *Engine) failedLocked(ctx context.Context, err error) error {
 func contentOf(sources []source) string {
 	h := sha256.New()
 	for _, s := range sources {
-		fmt.Fprintf(h, "%d %d %s", len(s.name), len(s.body), s.name)
+		h.Write(fmt.Appendf(nil, "%d %d %s", len(s.name), len(s.body), s.name))
 		h.Write(s.body)
 	}
 	return string(h.Sum(nil))

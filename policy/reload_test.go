@@ -145,14 +145,13 @@ func watched(t *testing.T, path string) (*policy.Engine, <-chan error) {
 	if err := <-loads; err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := e.Watch(ctx); err != nil {
+		if err := e.Watch(t.Context()); err != nil {
 			t.Errorf("Watch = %v", err)
 		}
 	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	t.Cleanup(wg.Wait) // the test's context ends before
 	return e, loads
 }
 
@@ -224,7 +223,7 @@ func TestPollingNoticesAChange(t *testing.T) {
 		o := options(file)
 		o.Poll = 10 * time.Second
 		e := start(t, o)
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = e.Watch(ctx) })
 		defer wg.Wait()

@@ -188,9 +188,9 @@ deny contains {"code": "clock", "text": sprintf("%d", [hour])} if {
 func TestTrapsAreAsTheDocumentSays(t *testing.T) {
 	const deny = "package countersign.rules\ndeny contains {\"code\": \"x\", \"text\": \"y\"} if "
 	for rule, want := range map[string]policy.Effect{
-		deny + `not startswith(input.request.body.name, "x")`:                                                             policy.StepUp,
-		deny + "not named\nnamed if startswith(input.request.body.name, \"x\")":                                            policy.Deny,
-		deny + "not named\nnamed if startswith(input.request.body.passwordProfile.password, \"[\")":                        policy.StepUp,
+		deny + `not startswith(input.request.body.name, "x")`:                                                               policy.StepUp,
+		deny + "not named\nnamed if startswith(input.request.body.name, \"x\")":                                             policy.Deny,
+		deny + "not named\nnamed if startswith(input.request.body.passwordProfile.password, \"[\")":                         policy.StepUp,
 		"package countersign.rules\nstep_up contains {\"code\": \"x\", \"text\": \"y\"} if input.request.body.nothing == 1": policy.StepUp,
 	} {
 		if d := decide(t, engine(t, rule), reset()); d.Effect != want {

@@ -55,8 +55,7 @@ func (r *ruleset) eval(ctx context.Context, in Input, now time.Time) (any, error
 		return nil, err
 	}
 	// Left to itself, Eval starts a goroutine for every evaluation just to watch the context.
-	cancel := topdown.NewCancel()
-	defer context.AfterFunc(ctx, cancel.Cancel)()
+	cancel := canceller(func() bool { return ctx.Err() != nil })
 	rs, err := r.query.Eval(ctx, rego.EvalParsedInput(value), rego.EvalTime(now),
 		rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()))
 	switch {
@@ -69,6 +68,14 @@ func (r *ruleset) eval(ctx context.Context, in Input, now time.Time) (any, error
 	}
 	return rs[0].Expressions[0].Value, nil
 }
+
+// canceller tells the evaluator, which asks at every step, whether to go on.
+type canceller func() bool
+
+var _ topdown.Cancel = canceller(nil)
+
+func (c canceller) Cancelled() bool { return c() }
+func (canceller) Cancel()           {}
 
 // evalError keeps what helps to find the rule and leaves out the message, which may quote the input.
 func evalError(err error) error {

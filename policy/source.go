@@ -211,8 +211,7 @@ func policyFile(name string) bool {
 func revisionOf(base, custom []source, settings []byte) string {
 	h := sha256.New()
 	part := func(kind, name string, body []byte) {
-		fmt.Fprintf(h, "%s %d %d\n", kind, len(name), len(body))
-		h.Write([]byte(name))
+		h.Write(fmt.Appendf(nil, "%s %d %d\n%s", kind, len(name), len(body), name))
 		h.Write(body)
 	}
 	for _, s := range base {
