@@ -29,7 +29,7 @@ type API struct {
 	hosts     []string
 	semantics Semantics
 	names     map[string]map[string]string
-	secrets   []bodyPath
+	secrets   secretSet
 	root      *node
 	entries   []*entry
 	roots     map[string][]string
@@ -155,7 +155,7 @@ func (l *loader) header(name string, f *file) {
 				l.problem("%s: secrets: %w", name, err)
 				continue
 			}
-			a.secrets = append(a.secrets, p)
+			a.secrets.add(p, f.Semantics.FoldCase)
 		}
 		for _, h := range f.Hosts {
 			l.host(name, h, a)

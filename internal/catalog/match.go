@@ -162,57 +162,6 @@ func (a *API) addAlso(m *Match, call *Call, best candidate, sensitive []candidat
 	}
 }
 
-// first returns the scalar at a body path. Where there are several, none is shown as if it were the only one.
-func (p bodyPath) first(body any, fold bool) (string, bool) {
-	var values []string
-	p.each(body, fold, nil, func(at []string, v any) bool {
-		s := scalar(v)
-		if s == "" {
-			return true
-		}
-		if last := strings.ToLower(at[len(at)-1]); last == "@odata.id" || strings.HasSuffix(last, "@odata.bind") ||
-			last == "*" && len(at) > 1 && strings.HasSuffix(strings.ToLower(at[len(at)-2]), "@odata.bind") {
-			s = reference(s)
-		}
-		values = append(values, s)
-		return true
-	})
-	slices.Sort(values) // a map has no order, and a summary must not change between two looks at one call
-	values = slices.Compact(values)
-	switch {
-	case len(values) == 0:
-		return "", false
-	case len(values) > maxNamed:
-		return fmt.Sprintf("%s and %d more", strings.Join(values[:maxNamed], ", "), len(values)-maxNamed), true
-	default:
-		return strings.Join(values, ", "), true
-	}
-}
-
-const maxNamed = 3
-
-// masked lists the secrets of a body by the body's own spelling, so that a mask finds them.
-func (a *API) masked(call *Call, matched []candidate) [][]string {
-	var out [][]string
-	seen := map[string]bool{}
-	all := slices.Clip(a.secrets)
-	for _, c := range matched {
-		if c.entry != nil {
-			all = append(all, c.entry.secrets...)
-		}
-	}
-	for _, p := range all {
-		p.each(call.Body, a.semantics.FoldCase, nil, func(at []string, _ any) bool {
-			if key := strings.Join(at, "\x00"); !seen[key] {
-				seen[key] = true
-				out = append(out, slices.Clone(at))
-			}
-			return true
-		})
-	}
-	return out
-}
-
 func unlistedSummary(call *Call) string {
 	return clean("Make an unlisted change: " + call.Method + " /" + strings.Join(call.Segments, "/"))
 }

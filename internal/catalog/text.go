@@ -48,8 +48,14 @@ func parseTemplate(s string) (template, error) {
 // render puts cleaned values in. names gives what is shown for a value that is an id.
 func (t template) render(params map[string]string, names map[string]map[string]string) string {
 	var b strings.Builder
-	for _, p := range t {
+	for at, p := range t {
 		i := slices.IndexFunc(p.params, func(name string) bool { return params[name] != "" })
+		if i < 0 && at == 0 { // "An unnamed user was not invited"
+			r, size := utf8.DecodeRuneInString(p.text)
+			b.WriteRune(unicode.ToUpper(r))
+			b.WriteString(p.text[size:])
+			continue
+		}
 		if i < 0 {
 			b.WriteString(p.text)
 			continue

@@ -1,5 +1,10 @@
-// Package catalog loads the data under rego/catalog and names operations by it: one file per admin API, a trie
+// Package catalog loads the data under rego/catalog and names operations by it: one file or more per admin API, a trie
 // over path segments per API, so that a match costs by path depth and not by number of entries.
+//
+// An entry says which calls it is for (method, path, conditions on body or query), what they are (name, category), and
+// how a person is told (summary, undone). Sensitive entries beat ordinary ones, whatever the order and however wide the
+// ordinary one is; the one way around that is an exception which names the sensitive entry it lies inside. What
+// no entry covers is a read, or an unlisted write. rego/catalog/README.md describes every field.
 package catalog
 
 // Call is one request as the canonicaliser has read it. Path and query are in the API's normal form: version

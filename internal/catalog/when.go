@@ -110,14 +110,25 @@ func structured(body any) bool {
 
 func anything(any) bool { return true }
 
+// match reports whether the value, or one in the list that it is, is wanted.
 func (t valueTest) match(v any) bool {
+	if list, ok := v.([]any); ok {
+		return slices.ContainsFunc(list, t.match)
+	}
 	s := strings.ToLower(scalar(v))
 	return slices.ContainsFunc(t.values, func(want string) bool { return wild(want, s) })
 }
 
 // every reports whether there is a value and all of them match.
 func (t valueTest) every(body any, fold bool) bool {
-	return t.path.found(body, fold, anything) && !t.path.found(body, fold, func(v any) bool { return !t.match(v) })
+	return t.path.found(body, fold, anything) && !t.path.found(body, fold, t.misses)
+}
+
+func (t valueTest) misses(v any) bool {
+	if list, ok := v.([]any); ok {
+		return len(list) == 0 || slices.ContainsFunc(list, t.misses)
+	}
+	return !t.match(v)
 }
 
 // wild compares with a * at either end of the pattern.
@@ -277,11 +288,14 @@ func (p bodyPath) each(v any, fold bool, at []string, visit func([]string, any) 
 }
 
 func keyMatches(want, key string, fold bool) bool {
-	if fold {
-		if strings.EqualFold(want, key) {
-			return true
-		}
-		want, key = strings.ToLower(want), strings.ToLower(key)
+	switch {
+	case sameName(want, key, fold):
+		return true
+	case !strings.Contains(want, "*"):
+		return false
+	case fold:
+		return wild(strings.ToLower(want), strings.ToLower(key))
+	default:
+		return wild(want, key)
 	}
-	return wild(want, key)
 }

@@ -1,0 +1,118 @@
+package catalog
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// These tests look at every entry of the shipped catalog, which the public face does not list.
+
+func shippedAPIs(t *testing.T) []*API {
+	t.Helper()
+	c, err := Load(os.DirFS("../../rego/catalog"))
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	var out []*API
+	for _, a := range c.apis {
+		out = append(out, a)
+	}
+	return out
+}
+
+// examples are paths that a pattern matches: its rest empty, short and long.
+func (p pattern) examples() [][]string {
+	out := [][]string{{}}
+	for _, tok := range p.tokens {
+		fills := [][]string{{tok.text}}
+		switch tok.kind {
+		case prefix:
+			fills = [][]string{{tok.text + "suffix"}}
+		case param:
+			fills = [][]string{{"3f2504e0-4f89-11d3"}}
+		case rest:
+			fills = [][]string{{}, {"one"}, {"one", "two", "three"}}
+		case literal:
+		}
+		var next [][]string
+		for _, head := range out {
+			for _, fill := range fills {
+				next = append(next, slices.Concat(head, fill))
+			}
+		}
+		out = next
+	}
+	return out
+}
+
+func TestNoOrdinaryEntrySpeaksForASensitivePath(t *testing.T) {
+	for _, a := range shippedAPIs(t) {
+		for _, e := range a.entries {
+			if !e.sensitive || len(e.when) > 0 {
+				continue
+			}
+			for _, path := range e.pattern.examples() {
+				for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+					m := a.Match(Call{Method: method, Segments: path})
+					exception := slices.ContainsFunc(a.entries, func(o *entry) bool {
+						return o.name == m.Name && len(o.inside) > 0
+					})
+					switch {
+					case e.methods.has(method) && !m.Sensitive && !exception:
+						t.Errorf("%s: %s /%s is %s (%s), want it sensitive", e.name, method, strings.Join(path, "/"), m.Name, m.Coverage)
+					case method != "GET" && m.Coverage == Listed && !m.Sensitive && !exception && slices.ContainsFunc(a.entries, func(o *entry) bool {
+						return o.name == m.Name && o.pattern.family() && len(o.when) == 0 && o.pattern.covers(e.pattern)
+					}):
+						t.Errorf("%s: the family %s speaks for %s /%s", e.name, m.Name, method, strings.Join(path, "/"))
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestEveryEntryRendersWithAndWithoutParameters(t *testing.T) {
+	for _, a := range shippedAPIs(t) {
+		for _, e := range a.entries {
+			full := map[string]string{}
+			for _, tpl := range []template{e.summary, e.undone} {
+				for _, part := range tpl {
+					for _, p := range part.params {
+						full[p] = "Value"
+					}
+				}
+			}
+			for _, params := range []map[string]string{{}, full} {
+				for _, line := range []string{e.summary.render(params, a.names), e.undone.render(params, a.names)} {
+					if strings.ContainsAny(line, "{}|") || strings.Contains(line, "  ") || strings.HasSuffix(line, ".") || len(line) > 160 {
+						t.Errorf("%s: %s renders as %q", e.file, e.name, line)
+					}
+					if r := []rune(line); e.sensitive && (len(r) == 0 || unicode.IsLower(r[0])) {
+						t.Errorf("%s: %s renders as %q, which starts no sentence", e.file, e.name, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestNamesAreLowerCaseWordsAndNeverSecret(t *testing.T) {
+	for _, a := range shippedAPIs(t) {
+		for _, e := range a.entries {
+			if strings.Trim(e.name, "abcdefghijklmnopqrstuvwxyz0123456789_.") != "" {
+				t.Errorf("%s: name %q", e.file, e.name)
+			}
+			for name, at := range e.params {
+				last := at[len(at)-1]
+				if a.secrets.anywhere[strings.ToLower(last)] || slices.ContainsFunc(slices.Concat(a.secrets.paths, e.secrets), func(s bodyPath) bool {
+					return strings.EqualFold(s[len(s)-1], last) && last != "*"
+				}) {
+					t.Errorf("%s: %s: parameter %s is the secret %s", e.file, e.name, name, last)
+				}
+			}
+		}
+	}
+}
