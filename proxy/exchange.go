@@ -1,0 +1,317 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"countersign/internal/audit"
+	"countersign/internal/hold"
+	"countersign/internal/operation"
+	"countersign/internal/refusal"
+	"countersign/internal/requester"
+	"countersign/policy"
+)
+
+// exchange is one request and its answer. However it ends, it is recorded.
+type exchange struct {
+	s        *Server
+	id       string
+	began    time.Time
+	listener string
+	peer     string
+	connect  http.Header // of the CONNECT; nil outside a tunnel
+
+	method   string
+	host     string
+	target   string      // as received, in origin form
+	header   http.Header // what goes upstream, Via apart
+	trailers bool        // the caller takes trailer fields
+	body     []byte
+	read     bool // the body has been
+	identity requester.Identity
+	known    bool // identity has been asked for
+	call     operation.Call
+
+	decision policy.Decision // of the whole
+	parts    []policy.Decision
+	again    bool // decision is the second one
+	hold     hold.Record
+	attached Attachment
+	outcome  bool // the answer is the hold's outcome, or upstream's
+
+	decided  bool // there is a decision record
+	recorded refusal.Code
+	ended    bool // there is a completed record
+	quiet    bool // nothing to record: see Server.intercept
+
+	wrote    bool // the answer has begun
+	code     refusal.Code
+	status   int // given to the caller
+	upstream int
+	bytes    int64
+	detail   string
+}
+
+// statusGone is what the journal has for a caller who left before the answer (nginx's number for it).
+const statusGone = 499
+
+// errGone marks an exchange whose caller has left: nobody is there to answer.
+var errGone = errors.New("proxy: caller left")
+
+func (s *Server) begin(listener, peer string) *exchange {
+	return &exchange{s: s, id: newID(), began: time.Now(), listener: listener, peer: peer}
+}
+
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// serve runs the steps of an exchange and answers with what they refuse. A panic in them is our own fault and refuses too.
+func (ex *exchange) serve(w http.ResponseWriter, r *http.Request, steps func(context.Context) error) {
+	info := infoOf(r.Context())
+	if info.wire != nil {
+		info.wire.serving.Store(true)
+	}
+	ex.method = r.Method
+	defer ex.leave(r.Context())
+	defer ex.recover(w)
+	err := ex.common(info.wire, r)
+	if err == nil {
+		err = steps(r.Context())
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, errGone):
+		ex.end("", statusGone, "caller left")
+		panic(http.ErrAbortHandler)
+	default:
+		unread := !ex.read && r.ContentLength != 0
+		if r.ProtoMajor == 1 && (unread || refusal.From(err).Code == refusal.MalformedRequest) {
+			w.Header().Set("Connection", "close") // nothing after it is worth reading, or to be trusted
+		}
+		ex.refuse(w, err)
+	}
+}
+
+// common has what holds for every request, wherever it comes in.
+func (ex *exchange) common(wire *wireConn, r *http.Request) error {
+	if wire != nil && r.RequestURI == badTarget && r.Host == badHost {
+		if bad := wire.bad.Load(); bad != nil {
+			ex.method = ""
+			return bad
+		}
+	}
+	switch {
+	case ex.s.isDraining():
+		return draining()
+	case looped(r.Header, ex.s.pseudonym()):
+		return &refusal.Error{Code: refusal.LoopDetected}
+	}
+	if err := ex.s.checkHeader(r); err != nil {
+		return err
+	}
+	return nil
+}
+
+// recover turns a panic into a refusal, or, when the answer has begun, into a connection cut off.
+func (ex *exchange) recover(w http.ResponseWriter) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler)
+	}
+	ex.s.o.Logger.Error("panic", "exchange", ex.id, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	if ex.wrote {
+		ex.end(refusal.Internal, ex.status, "panic")
+		panic(http.ErrAbortHandler)
+	}
+	ex.refuse(w, &refusal.Error{Code: refusal.Internal, Err: errors.New("panic")}) // its value could hold anything
+}
+
+// refuse records a refusal and then answers it.
+func (ex *exchange) refuse(w http.ResponseWriter, err error) {
+	e := refusal.From(err)
+	ex.dress(e)
+	ex.code, ex.status = e.Code, e.Code.Status()
+	if err := ex.recordRefusal(); err != nil && e.Code != refusal.JournalUnavailable {
+		ex.s.o.Logger.Error("refusal not recorded", "exchange", ex.id, "error", err)
+		e = &refusal.Error{Code: refusal.JournalUnavailable, Hold: e.Hold, Undone: e.Undone, API: e.API}
+		ex.code, ex.status = e.Code, e.Code.Status()
+	}
+	if e.Err != nil {
+		ex.s.o.Logger.Warn("refused", "exchange", ex.id, "code", string(e.Code), "error", e.Err)
+	}
+	ex.wrote = true
+	refusal.Write(w, e)
+}
+
+// leave ends the exchange's attachment to its hold. An outcome that its caller may not have received is given again.
+func (ex *exchange) leave(ctx context.Context) {
+	if ex.attached != nil {
+		ex.attached.Leave(ex.outcome && ex.wrote && ctx.Err() == nil)
+	}
+}
+
+// dress gives a refusal what is known of the exchange.
+func (ex *exchange) dress(e *refusal.Error) {
+	if e.API == "" {
+		if e.API = ex.call.API; e.API == "" && ex.host != "" {
+			e.API = ex.s.o.APIOf(ex.host)
+		}
+	}
+	if e.Hold == "" {
+		e.Hold = string(ex.hold.ID)
+	}
+	if e.Undone == "" && !e.Sent {
+		e.Undone = ex.undone()
+	}
+	if e.Requester == "" {
+		e.Requester = ex.hold.Subject.Requester.ID
+	}
+}
+
+// undone says what did not happen, where one operation is at stake.
+func (ex *exchange) undone() string {
+	said := ""
+	for i, in := range ex.call.Inputs {
+		if len(ex.parts) == len(ex.call.Inputs) && ex.parts[i].Effect == policy.Allow {
+			continue
+		}
+		if said != "" {
+			return "" // several
+		}
+		said = in.Operation.Undone
+	}
+	return said
+}
+
+// recordRefusal writes, on disk, that and why the exchange is refused, unless its decision record says so already.
+func (ex *exchange) recordRefusal() error {
+	if !ex.decided {
+		ex.decision.Effect = policy.Deny
+		return ex.decide(context.Background(), ex.code)
+	}
+	if ex.recorded == ex.code {
+		return nil
+	}
+	ex.ended = true
+	e := ex.completed()
+	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+	defer cancel()
+	err := ex.s.o.Recorder.Record(ctx, e)
+	ex.s.o.Observe(e)
+	return err
+}
+
+// decide records the decision: on disk before anything is refused or held; for an allowed call, written (I9). The record
+// outlives the caller.
+func (ex *exchange) decide(ctx context.Context, code refusal.Code) error {
+	e := ex.event(audit.Decision)
+	e.Effect = ex.decision.Effect.String()
+	e.Reasons, e.Revision, e.Code = ex.decision.Reasons, ex.decision.Revision, string(code)
+	e.JTI, e.Channel = ex.identity.JTI, ex.identity.Channel
+	if ex.known {
+		e.Subject = &policy.Subject{Agent: ex.identity.Subject.Agent, Requester: ex.identity.Subject.Requester, Ticket: ex.identity.Subject.Ticket}
+		e.Subject.Requester.Claims = nil // whatever an issuer puts there; the journal has the jti
+	}
+	for _, in := range ex.call.Inputs {
+		e.Operations = append(e.Operations, in.Operation)
+	}
+	if ex.call.Digest != (policy.Digest{}) {
+		e.Digest = &ex.call.Digest
+	}
+	if ex.asserted() {
+		e.Warning = "requester asserted, not attested"
+	}
+	record := ex.s.o.Recorder.Record
+	if ex.decision.Effect == policy.Allow {
+		record = ex.s.o.Recorder.Append
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	if err := record(ctx, e); err != nil {
+		return &refusal.Error{Code: refusal.JournalUnavailable, Err: err}
+	}
+	ex.decided, ex.recorded = true, code
+	return nil
+}
+
+func (ex *exchange) asserted() bool {
+	return ex.s.o.Asserted && ex.identity.Subject.Requester.Assurance == policy.AssuranceAsserted
+}
+
+func (ex *exchange) event(kind string) audit.Event {
+	e := audit.Event{
+		Kind: kind, Exchange: ex.id, Listener: ex.listener, Peer: ex.peer, Method: ex.method, Host: ex.host,
+		Hold: string(ex.hold.ID), HoldKey: ex.hold.Key,
+	}
+	if len(ex.call.Inputs) == 1 {
+		e.Path = ex.call.Inputs[0].Request.Path
+	}
+	return e
+}
+
+// lost says that the caller's connection broke.
+func (ex *exchange) lost(err error) error {
+	if _, ok := errors.AsType[*refusal.Error](err); ok {
+		return err
+	}
+	return errors.Join(errGone, err)
+}
+
+// end says how an exchange ended that is not answered in HTTP.
+func (ex *exchange) end(code refusal.Code, status int, detail string) {
+	ex.code, ex.status, ex.detail = code, status, detail
+}
+
+// finish records completion, once, whatever became of the caller.
+func (ex *exchange) finish() {
+	if ex.ended || ex.quiet {
+		return
+	}
+	ex.ended = true
+	e := ex.completed()
+	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+	defer cancel()
+	if err := ex.s.o.Recorder.Append(ctx, e); err != nil {
+		ex.s.o.Logger.Error("completion not recorded", "exchange", ex.id, "error", err)
+	}
+	ex.s.o.Observe(e)
+}
+
+func (ex *exchange) completed() audit.Event {
+	e := ex.event(audit.Completed)
+	e.Code, e.Status, e.Upstream, e.Bytes, e.Detail = string(ex.code), ex.status, ex.upstream, ex.bytes, ex.detail
+	e.Millis = time.Since(ex.began).Milliseconds()
+	if ex.hold.State != hold.Unopened {
+		e.State = ex.hold.State.String()
+	}
+	if ex.again {
+		e.Effect, e.Reasons, e.Revision = ex.decision.Effect.String(), ex.decision.Reasons, ex.decision.Revision
+	}
+	return e
+}
+
+// sensitive returns the operations that a person has to be asked about, in the order in which they came, as policy names them.
+func (ex *exchange) sensitive() []policy.Operation {
+	var ops []policy.Operation
+	for i, in := range ex.call.Inputs {
+		if d := ex.parts[i]; d.Effect == policy.StepUp {
+			op := in.Operation
+			op.Name, op.Category, op.Summary = cmp.Or(d.Operation, op.Name), cmp.Or(d.Category, op.Category), cmp.Or(d.Summary, op.Summary)
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
