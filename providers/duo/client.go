@@ -65,7 +65,10 @@ func newClient(o Options) *client {
 			tr.TLSHandshakeTimeout = 10 * time.Second
 			tr.MaxResponseHeaderBytes = 64 << 10
 			tr.MaxIdleConnsPerHost = 64 // one for each hold that polls; the default of 2 would dial anew at every poll
-			tr.IdleConnTimeout = 90 * time.Second
+			// Short: a connection that something on the way has forgotten would fail a call that cannot be repeated.
+			tr.IdleConnTimeout = 20 * time.Second
+			tr.Protocols = new(http.Protocols)
+			tr.Protocols.SetHTTP1(true) // HTTP/2 may replay a request that a closing server did not process
 			c.transport = tr
 		}))
 	return c

@@ -325,4 +325,8 @@ func TestOnlyPinnedRootsAreTrustedUnlessOthersAreGiven(t *testing.T) {
 	if err := open(t, o).Check(t.Context()); err == nil {
 		t.Error("Check with another's root = nil, want an unknown authority")
 	}
+	began := time.Now()
+	if _, err := open(t, o).Wait(t.Context(), "45f7c92b-f45f-4862-8545-e0f58e78075a"); err == nil || time.Since(began) > 5*time.Second {
+		t.Errorf("Wait on somebody else's server = %v after %v, want it to end at once", err, time.Since(began))
+	}
 }

@@ -100,7 +100,7 @@ func truncate(s string, limit int) string {
 }
 
 // hidden says whether a character shows nothing or changes how others show: controls, bidirectional marks, zero-width
-// and variation characters, fillers that are letters by name only, and combining marks, which can overprint.
+// and variation characters, fillers that are letters by name only, and enclosing marks, which overprint.
 func hidden(r rune) bool {
 	return !unicode.IsPrint(r) || r == 0x2800 ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Me)

@@ -90,7 +90,10 @@ func (v *Verifier) push(ctx context.Context, name, device string, c providers.Ch
 	title, info := render(c)
 	params := url.Values{
 		"username": {name}, "factor": {"push"}, "device": {device}, "async": {"1"},
-		"type": {title}, "display_username": {clean(c.Person.ID, maxValue)},
+		"display_username": {clean(c.Person.ID, maxValue)},
+	}
+	if title != "" {
+		params.Set("type", title)
 	}
 	if info != "" {
 		params.Set("pushinfo", info)
