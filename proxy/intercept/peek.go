@@ -26,9 +26,7 @@ func PeekClientHello(ctx context.Context, conn net.Conn) (sni string, replay net
 	defer cancel()
 	tap := &tapConn{Conn: conn}
 	defer func() {
-		if resetErr := conn.SetReadDeadline(time.Time{}); resetErr != nil && err == nil {
-			replay, err = nil, fmt.Errorf("intercept: peek: %w", resetErr)
-		}
+		_ = conn.SetReadDeadline(time.Time{}) // it fails on a closed connection only, and the next read says so too
 	}()
 	var seen bool
 	// crypto/tls does the parsing: it puts fragments together and refuses what servers would read in two ways, such as
