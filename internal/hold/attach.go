@@ -85,10 +85,9 @@ func (a *Attachment) Leave(delivered bool) {
 
 func (d *Desk) leave(h *live, e Event) {
 	d.mu.Lock()
-	if h.token == e.Caller {
-		h.token = "" // from here on an identical request may attach, whatever becomes of the Store
+	if h.rec.State.Live() {
+		h.dropLocked(e.Caller) // a retry that is faster than the Store below may attach
 	}
-	h.attached--
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.base), leaveTime)
 	defer cancel()
@@ -101,6 +100,7 @@ func (d *Desk) leave(h *live, e Event) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	h.dropLocked(e.Caller) // only now where there was an outcome: it is not given to two
 	d.forgetLocked(h)
 }
 

@@ -39,7 +39,7 @@ type Options struct {
 	// Observe is told of every change this desk made, after the ledger took it. It must not block. May be nil.
 	Observe func(Event, Record)
 	// Escalated tells a technician that a verification needs a human, within its context. It returns whether a sink took
-	// the message. May be nil: then nobody is told, and only the journal has it.
+	// the message. It must not call the desk. May be nil: then nobody is told, and only the journal has it.
 	Escalated func(context.Context, Record) bool
 }
 

@@ -354,3 +354,30 @@ func TestWithoutAProviderEveryHoldIsRefused(t *testing.T) {
 		o.recorded()
 	})
 }
+
+func TestAnOperatorWhoHangsUpDoesNotBreakTheHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &broken{Ledger: ledger.NewMemory()}
+		o := newOffice(t, b.Ledger.(*ledger.Memory), &phone{}, func(op *hold.Options) { op.Ledger = b })
+		a := o.attach(request(0))
+		ctx, cancel := context.WithCancel(t.Context())
+		b.set(func(hold.Entry) bool { cancel(); return false }, nil) // in the middle of it
+		if err := o.Withdraw(ctx, a.ID(), "carol"); err != nil {
+			t.Errorf("Withdraw = %v", err)
+		}
+		if r := o.outcome(a); r.State != hold.Withdrawn {
+			t.Errorf("%v, want withdrawn", r.State)
+		}
+	})
+}
+
+func TestACallerIsNotHeldUpByAContextThatHasEnded(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := o.Attach(ctx, request(0)); !errors.Is(err, context.Canceled) || !errors.Is(err, hold.ErrLedger) {
+			t.Errorf("Attach = %v, want context.Canceled", err)
+		}
+		o.pushes(0)
+	})
+}

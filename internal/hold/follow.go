@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -92,7 +93,7 @@ func (d *Desk) whoIsGone(ctx context.Context, r Record) (departed, error) {
 	d.mu.Lock()
 	h := d.holds[r.ID]
 	_, opened := d.open[r.ID]
-	callerHere := h != nil && h.token == r.Caller
+	callerHere := h != nil && slices.Contains(h.tokens, r.Caller)
 	runsHere := h != nil && h.runs
 	d.mu.Unlock()
 	known := map[string]bool{} // desks asked about

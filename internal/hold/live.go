@@ -15,8 +15,7 @@ type live struct {
 
 	rec       Record // as last seen
 	rev       uint64
-	token     string        // the attachment of a live caller here; empty: none
-	attached  int           // attachments not left yet
+	tokens    []string      // attachments here, being made or not left yet
 	runs      bool          // counted: this desk ends it
 	busy      bool          // its goroutine has not ended
 	err       error         // why nothing more can be said of it
@@ -42,11 +41,8 @@ func (d *Desk) track(r Record, rev uint64, token string, runs bool) *live {
 		d.holds[r.ID] = h
 		d.keys[r.Key] = append(d.keys[r.Key], h)
 	}
-	h.attached++
+	h.tokens = append(h.tokens, token)
 	h.runs = h.runs || runs
-	if h.token == "" {
-		h.token = token
-	}
 	return h
 }
 
@@ -54,14 +50,16 @@ func (d *Desk) track(r Record, rev uint64, token string, runs bool) *live {
 func (d *Desk) untrack(h *live, token string, runs bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	h.attached--
-	if h.token == token {
-		h.token = ""
-	}
+	h.dropLocked(token)
 	if runs {
 		d.retireLocked(h)
 	}
 	d.forgetLocked(h)
+}
+
+// dropLocked forgets an attachment. From here on an identical request may take its place, whatever the ledger has.
+func (h *live) dropLocked(token string) {
+	h.tokens = slices.DeleteFunc(h.tokens, func(t string) bool { return t == token })
 }
 
 // learn takes in what the ledger has. Older news than what is known is no news.
@@ -116,7 +114,7 @@ func (d *Desk) retireLocked(h *live) {
 
 // forgetLocked drops a hold that matters to nobody here.
 func (d *Desk) forgetLocked(h *live) {
-	if h.runs || h.busy || h.attached > 0 || d.holds[h.id] != h {
+	if h.runs || h.busy || len(h.tokens) > 0 || d.holds[h.id] != h {
 		return
 	}
 	delete(d.holds, h.id)

@@ -94,8 +94,11 @@ func (d *Desk) change(ctx context.Context, key string, id ID, e Event, at time.T
 }
 
 // conclude ends a hold: journal first, then the ledger, and only then does anybody learn of it. h may be nil when this
-// desk does not know the hold. ErrTransition says that it had ended already.
+// desk does not know the hold. ErrTransition says that it had ended already. Once begun it is done, whether or not
+// ctx ends: half an end is none.
 func (d *Desk) conclude(ctx context.Context, h *live, key string, id ID, e Event) (Record, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*insistTime+recordTime)
+	defer cancel()
 	if h != nil {
 		h.settling.Lock()
 		defer h.settling.Unlock()
