@@ -49,7 +49,7 @@ func rank(e Effect) int {
 
 func combineReasons(parts []Decision) []Reason {
 	seen := map[Reason]bool{}
-	var rs []Reason
+	rs := []Reason{}
 	more := 0
 	for _, d := range parts {
 		for _, r := range d.Reasons {

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -46,6 +47,13 @@ func TestCombineTakesTheStrictestEffect(t *testing.T) {
 		if (d.Requirement != nil) != (d.Effect == policy.StepUp) {
 			t.Errorf("Combine(%v).Requirement = %v", c.parts, d.Requirement)
 		}
+	}
+}
+
+func TestCombineOfPartsWithoutReasonsHasAnEmptyList(t *testing.T) {
+	text, err := json.Marshal(policy.Combine([]policy.Decision{{Effect: policy.Allow}}))
+	if want := `{"effect":"allow","operation":"","category":"","summary":"","reasons":[]}`; err != nil || string(text) != want {
+		t.Errorf("Marshal = %s, %v, want %s", text, err, want)
 	}
 }
 
