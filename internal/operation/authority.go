@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -82,8 +83,12 @@ func isPort(s string) bool {
 func canonicalName(s string) (string, error) {
 	if !isASCII(s) || strings.Contains(strings.ToLower(s), "xn--") {
 		mapped, err := idna.Lookup.ToASCII(s)
-		if err != nil {
+		if err != nil || !utf8.ValidString(s) { // idna reads a broken octet as a letter
 			return "", refuse("the host is not a valid internationalised name")
+		}
+		again, err := idna.Lookup.ToASCII(mapped)
+		if err != nil || again != mapped {
+			return "", refuse("the host has no one internationalised form")
 		}
 		s = mapped
 	}
