@@ -108,7 +108,7 @@ func (m *masker) walk(names map[string]bool, v any, at []string) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, child := range v {
-			here := append(slices.Clip(at), k)
+			here := append(at, k)
 			name := k
 			if m.fold {
 				name = strings.ToLower(k)
@@ -119,7 +119,7 @@ func (m *masker) walk(names map[string]bool, v any, at []string) {
 			m.walk(names, child, here)
 		}
 	case []any:
-		here := append(slices.Clip(at), "*")
+		here := append(at, "*")
 		for _, child := range v {
 			m.walk(names, child, here)
 		}

@@ -185,10 +185,6 @@ func TestASummaryNamesPeopleAndRolesAndHidesNothing(t *testing.T) {
 	if len(m.Also) != 1 || m.Also[0] != "type" {
 		t.Errorf("Also = %q, want type", m.Also)
 	}
-	m = a.Match(call("DELETE", "/a\u202e/b", nil))
-	if want := "Make an unlisted change: DELETE /a\uFFFD/b"; m.Summary != want {
-		t.Errorf("Summary = %q, want %q", m.Summary, want)
-	}
 	if m = a.Match(call("POST", "/users/name=Bob/reset", nil)); m.ResourceType != "user" || m.ResourceID != "Bob" || m.Undone != "Bob was not reset" {
 		t.Errorf("Match = %+v", m)
 	}
@@ -207,5 +203,35 @@ func TestSecretsAreFoundInTheBodysOwnSpelling(t *testing.T) {
 	m = a.Match(call("POST", "/elsewhere", object{"secretText": "x"}))
 	if len(m.Secrets) != 1 {
 		t.Errorf("Secrets of an unlisted write = %v, want the file's own", m.Secrets)
+	}
+}
+
+func TestWhereAnAPIDoesNotFoldCaseNamesAreExact(t *testing.T) {
+	c, err := catalog.Load(fstest.MapFS{"x.json": {Data: []byte(`{"api": "x", "hosts": ["x.example.com"], "entries": [
+		{"name": "do", "method": "POST", "path": "/Things/{thing}/Do", "when": [{"has": ["Key"]}], "category": "credential_reset", "summary": "Do {thing}", "undone": "x"}]}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := c.ByHost("x.example.com")
+	for path, want := range map[string]string{"/Things/1/Do": "do", "/things/1/do": ""} {
+		if m := a.Match(call("POST", path, object{"Key": 1})); m.Name != want {
+			t.Errorf("%s: Name = %q, want %q", path, m.Name, want)
+		}
+	}
+	if m := a.Match(call("POST", "/Things/1/Do", object{"key": 1})); m.Name != "" {
+		t.Errorf("another key: Name = %q", m.Name)
+	}
+}
+
+func TestMatchIsSafeForManyGoroutines(t *testing.T) {
+	a := load(t, demo)
+	done := make(chan string, 8)
+	for range cap(done) {
+		go func() { done <- a.Match(call("PATCH", "/me", object{"passwordProfile": object{}})).Name }()
+	}
+	for range cap(done) {
+		if name := <-done; name != "password" {
+			t.Errorf("Name = %q", name)
+		}
 	}
 }

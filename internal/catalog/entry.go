@@ -120,7 +120,7 @@ func (a *API) compile(raw rawEntry) ([]*entry, error) {
 	var out []*entry
 	for _, p := range paths {
 		one := e
-		one.pattern, err = parsePattern(p)
+		one.pattern, err = parsePattern(p, a.semantics.FoldCase)
 		note(err)
 		note(one.checkNames())
 		out = append(out, &one)

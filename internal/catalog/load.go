@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -222,7 +223,8 @@ func (l *loader) entries(name string, f *file) {
 
 // finish builds the tries and makes the checks that need every entry.
 func (l *loader) finish() {
-	for _, a := range l.catalog.apis {
+	for _, name := range slices.Sorted(maps.Keys(l.catalog.apis)) {
+		a := l.catalog.apis[name]
 		if !a.headed {
 			l.problem("%s: no file gives its hosts", a.name)
 		}

@@ -15,7 +15,7 @@ const maxDepth = 64
 func (a *API) Match(call Call) Match {
 	segments := a.collapse(call.Segments)
 	if len(segments) > maxDepth {
-		return Match{Category: OrdinaryWrite, Coverage: Unlisted, Summary: unlistedSummary(&call), Undone: unlistedUndone(&call)}
+		return Match{Category: OrdinaryWrite, Coverage: Unlisted, Secrets: a.masked(&call, nil)}
 	}
 	call.Method = strings.ToUpper(call.Method)
 	var c choice
@@ -121,10 +121,7 @@ func (a *API) describe(call *Call, c candidate) Match {
 		if isRead(call.Method) {
 			return Match{Category: Read, Coverage: Unlisted, Params: map[string]string{}}
 		}
-		return Match{
-			Category: OrdinaryWrite, Coverage: Unlisted, Params: map[string]string{},
-			Summary: unlistedSummary(call), Undone: unlistedUndone(call),
-		}
+		return Match{Category: OrdinaryWrite, Coverage: Unlisted, Params: map[string]string{}}
 	}
 	params := a.params(call, c)
 	return Match{
@@ -160,14 +157,6 @@ func (a *API) addAlso(m *Match, call *Call, best candidate, sensitive []candidat
 		m.Also = append(m.Also, e.name)
 		m.Summary += "; also: " + e.summary.render(a.params(call, s), a.names)
 	}
-}
-
-func unlistedSummary(call *Call) string {
-	return clean("Make an unlisted change: " + call.Method + " /" + strings.Join(call.Segments, "/"))
-}
-
-func unlistedUndone(call *Call) string {
-	return clean("The request " + call.Method + " /" + strings.Join(call.Segments, "/") + " was not sent on")
 }
 
 // collapse folds a path-addressed item into one segment: root:/a/b:/createLink is root: and createLink. Names of
@@ -210,11 +199,10 @@ func (a *API) readings(segments []string) []reading {
 		if a.semantics.FoldCase {
 			folded[i] = strings.ToLower(s)
 		}
-		for _, ns := range a.semantics.Namespaces {
-			if strings.HasPrefix(folded[i], strings.ToLower(ns)) {
-				qualified = append(qualified, i)
-				break
-			}
+		if slices.ContainsFunc(a.semantics.Namespaces, func(ns string) bool {
+			return len(s) > len(ns) && sameName(s[:len(ns)], ns, a.semantics.FoldCase)
+		}) {
+			qualified = append(qualified, i)
 		}
 	}
 	if len(qualified) == 0 {

@@ -37,7 +37,7 @@ const (
 
 type token struct {
 	kind kind
-	text string // lower case
+	text string // lower case where the API folds
 	name string // what the segment is captured as, if anything
 }
 
@@ -106,7 +106,7 @@ func alternatives(p string) ([]string, error) {
 	return out, nil
 }
 
-func parsePattern(s string) (pattern, error) {
+func parsePattern(s string, fold bool) (pattern, error) {
 	p := pattern{text: s}
 	if !strings.HasPrefix(s, "/") || s != "/" && strings.HasSuffix(s, "/") {
 		return p, fmt.Errorf("path %q does not start with /, or ends with it", s)
@@ -116,7 +116,7 @@ func parsePattern(s string) (pattern, error) {
 	}
 	rests, literals, fixed := 0, 0, 0
 	for seg := range strings.SplitSeq(s[1:], "/") {
-		t, err := parseToken(seg)
+		t, err := parseToken(seg, fold)
 		if err != nil {
 			return p, fmt.Errorf("path %s: %w", s, err)
 		}
@@ -138,29 +138,35 @@ func parsePattern(s string) (pattern, error) {
 	return p, nil
 }
 
-func parseToken(seg string) (token, error) {
+func parseToken(seg string, fold bool) (token, error) {
+	name := func(s string) string {
+		if fold {
+			return strings.ToLower(s)
+		}
+		return s
+	}
 	switch {
 	case seg == "":
 		return token{}, errors.New("empty segment")
 	case seg == "**":
 		return token{kind: rest}, nil
 	case strings.HasPrefix(seg, "{") && strings.HasSuffix(seg, "}"):
-		name, text, fixed := strings.Cut(seg[1:len(seg)-1], "=")
-		if name == "" || strings.ContainsAny(name, "{}*") || fixed && text == "" {
+		as, text, fixed := strings.Cut(seg[1:len(seg)-1], "=")
+		if as == "" || strings.ContainsAny(as, "{}*") || fixed && text == "" {
 			return token{}, fmt.Errorf("%s is not {name} or {name=text}", seg)
 		}
 		if fixed {
-			return token{kind: literal, text: strings.ToLower(text), name: name}, nil
+			return token{kind: literal, text: name(text), name: as}, nil
 		}
-		return token{kind: param, name: name}, nil
+		return token{kind: param, name: as}, nil
 	case strings.ContainsAny(seg, "{}()|"):
 		return token{}, fmt.Errorf("%s mixes text and a parameter", seg)
 	case strings.HasSuffix(seg, "*") && strings.Count(seg, "*") == 1:
-		return token{kind: prefix, text: strings.ToLower(seg[:len(seg)-1])}, nil
+		return token{kind: prefix, text: name(seg[:len(seg)-1])}, nil
 	case strings.Contains(seg, "*"):
 		return token{}, fmt.Errorf("%s: * stands at the end of a name only", seg)
 	default:
-		return token{kind: literal, text: strings.ToLower(seg)}, nil
+		return token{kind: literal, text: name(seg)}, nil
 	}
 }
 

@@ -34,7 +34,7 @@ func (p pattern) examples() [][]string {
 		case param:
 			fills = [][]string{{"3f2504e0-4f89-11d3"}}
 		case rest:
-			fills = [][]string{{}, {"one"}, {"one", "two", "three"}}
+			fills = [][]string{{}, {"one", "two"}}
 		case literal:
 		}
 		var next [][]string
@@ -50,6 +50,10 @@ func (p pattern) examples() [][]string {
 
 func TestNoOrdinaryEntrySpeaksForASensitivePath(t *testing.T) {
 	for _, a := range shippedAPIs(t) {
+		named := map[string][]*entry{}
+		for _, e := range a.entries {
+			named[e.name] = append(named[e.name], e)
+		}
 		for _, e := range a.entries {
 			if !e.sensitive || len(e.when) > 0 {
 				continue
@@ -57,14 +61,14 @@ func TestNoOrdinaryEntrySpeaksForASensitivePath(t *testing.T) {
 			for _, path := range e.pattern.examples() {
 				for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 					m := a.Match(Call{Method: method, Segments: path})
-					exception := slices.ContainsFunc(a.entries, func(o *entry) bool {
-						return o.name == m.Name && len(o.inside) > 0
+					exception := slices.ContainsFunc(named[m.Name], func(o *entry) bool {
+						return len(o.inside) > 0
 					})
 					switch {
 					case e.methods.has(method) && !m.Sensitive && !exception:
 						t.Errorf("%s: %s /%s is %s (%s), want it sensitive", e.name, method, strings.Join(path, "/"), m.Name, m.Coverage)
-					case method != "GET" && m.Coverage == Listed && !m.Sensitive && !exception && slices.ContainsFunc(a.entries, func(o *entry) bool {
-						return o.name == m.Name && o.pattern.family() && len(o.when) == 0 && o.pattern.covers(e.pattern)
+					case method != "GET" && m.Coverage == Listed && !m.Sensitive && !exception && slices.ContainsFunc(named[m.Name], func(o *entry) bool {
+						return o.pattern.family() && len(o.when) == 0 && o.pattern.covers(e.pattern)
 					}):
 						t.Errorf("%s: the family %s speaks for %s /%s", e.name, m.Name, method, strings.Join(path, "/"))
 					}

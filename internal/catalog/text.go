@@ -81,6 +81,9 @@ func displayed(table map[string]string, v string) string {
 // clean makes a value of the request fit to stand in a sentence that a person decides by: one line, nothing invisible,
 // no change of direction, and a mark where it was cut.
 func clean(s string) string {
+	if isPlain(s) {
+		return s
+	}
 	var b strings.Builder
 	n := 0
 	for _, r := range s {
@@ -99,6 +102,15 @@ func clean(s string) string {
 		n++
 	}
 	return strings.TrimSpace(b.String())
+}
+
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= maxValue
 }
 
 // reference reads the id out of what a relation is written with: …/directoryObjects/ID, …/users('ID'). Anything else in

@@ -256,7 +256,7 @@ func (p bodyPath) found(body any, fold bool, ok func(any) bool) bool {
 }
 
 // each visits the values at the path, with the keys that lead there in the body's own spelling ("*" for an element),
-// until visit returns false.
+// until visit returns false. The keys are only good during the visit: siblings share their space.
 func (p bodyPath) each(v any, fold bool, at []string, visit func([]string, any) bool) bool {
 	if len(p) == 0 {
 		return visit(at, v)
@@ -265,7 +265,7 @@ func (p bodyPath) each(v any, fold bool, at []string, visit func([]string, any) 
 	switch v := v.(type) {
 	case map[string]any:
 		for k, child := range v {
-			here := append(slices.Clip(at), k)
+			here := append(at, k)
 			if deep && !p.each(child, fold, here, visit) {
 				return false
 			}
@@ -279,7 +279,7 @@ func (p bodyPath) each(v any, fold bool, at []string, visit func([]string, any) 
 		}
 	case []any:
 		for _, child := range v {
-			if !p.each(child, fold, append(slices.Clip(at), "*"), visit) {
+			if !p.each(child, fold, append(at, "*"), visit) {
 				return false
 			}
 		}
