@@ -18,7 +18,8 @@ const (
 
 	quickAnswer = time.Second // a "waiting" that comes sooner was no long poll
 	firstPause  = time.Second
-	longPause   = 8 * time.Second
+	quickPause  = 2 * time.Second  // longest pause after an early "waiting": the person's answer waits for it
+	longPause   = 8 * time.Second  // longest pause after failures
 	longestHint = 30 * time.Second // longest Retry-After that is honoured
 )
 
@@ -93,7 +94,7 @@ func (p *pacer) waiting(took time.Duration) {
 		p.quick = 0
 		return
 	}
-	p.pause = backoff(p.quick)
+	p.pause = min(backoff(p.quick), quickPause)
 	p.quick++
 }
 
