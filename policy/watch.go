@@ -48,7 +48,8 @@ func (e *Engine) Watch(ctx context.Context) error {
 			return nil
 		case <-events:
 			quiet.Reset(quietTime)
-		case <-faults: // an overflow, most likely: something was missed
+		case err := <-faults: // an overflow, most likely: something was missed
+			e.log.WarnContext(ctx, "file notifications were lost, reading the policy again", slog.Any("error", err))
 			quiet.Reset(quietTime)
 		case <-quiet.C:
 			e.refresh(ctx)
