@@ -75,6 +75,8 @@ const demo = `"names": {"role": {"r-1": "Owner of Everything"}}, "secrets": ["**
  {"name": "labels", "method": "POST", "path": "/settings", "when": [{"all": {"values/name": ["Label*"]}}], "category": "ordinary_write"},
  {"name": "literal", "method": "POST", "path": "/things/special", "category": "account_creation", "summary": "s", "undone": "x"},
  {"name": "param", "method": "POST", "path": "/things/{thing}", "category": "account_creation", "summary": "s", "undone": "x"},
+ {"name": "rules", "method": "POST", "path": "/rules/**", "when": [{"has": ["forward"]}], "category": "security_config", "summary": "s", "undone": "x"},
+ {"name": "rules.test", "method": "POST", "path": "/rules/test", "category": "read"},
  {"name": "bind", "method": "POST", "path": "/teams", "when": [{"bound": true}], "category": "permission_grant", "summary": "s", "undone": "x"},
  {"name": "team", "method": "POST", "path": "/teams", "category": "ordinary_write"}
 ]`
@@ -118,6 +120,8 @@ func TestTheStricterAndMoreSpecificEntryNamesACall(t *testing.T) {
 		{"a colon hides nothing elsewhere", "any.reset", call("POST", "/groups:/x/reset", nil)},
 		{"an exception that names what it is inside of", "policy.test", call("POST", "/policies/test", nil)},
 		{"and only for its method", "policy", call("DELETE", "/policies/test", nil)},
+		{"an entry inside another that it does not name", "rules", call("POST", "/rules/test", object{"forward": 1})},
+		{"whose condition does not hold", "rules.test", call("POST", "/rules/test", object{})},
 		{"the start of a name", "report", call("POST", "/reports/getUsage", nil)},
 		{"not the start of a name", "", call("POST", "/reports/purge", nil)},
 		{"every value is listed", "labels", call("POST", "/settings", object{"values": []any{object{"name": "LabelA"}, object{"name": "labelB"}}})},

@@ -86,15 +86,7 @@ func (a *API) compile(raw rawEntry) ([]*entry, error) {
 		name: raw.Name, category: raw.Category, resource: raw.Resource, inside: raw.Inside, when: raw.When,
 		sensitive: known && rank < severity[Read] || raw.Sensitive, params: map[string]bodyPath{},
 	}
-	if raw.Sensitive && raw.Category != Read {
-		note(errors.New("sensitive is for category read; the other categories decide by themselves"))
-	}
-	if e.sensitive && (raw.Summary == "" || raw.Undone == "") {
-		note(errors.New("a sensitive entry needs summary and undone"))
-	}
-	if e.sensitive && len(raw.Inside) > 0 {
-		note(errors.New("inside is for entries that are not sensitive"))
-	}
+	note(raw.consistent(e.sensitive))
 	var err error
 	e.methods, err = parseMethods(raw.Method)
 	note(err)
@@ -129,6 +121,21 @@ func (a *API) compile(raw rawEntry) ([]*entry, error) {
 		note(errors.New("path is missing"))
 	}
 	return out, errors.Join(problems...)
+}
+
+// consistent refuses fields that contradict each other.
+func (raw *rawEntry) consistent(sensitive bool) error {
+	var problems []error
+	if raw.Sensitive && raw.Category != Read {
+		problems = append(problems, errors.New("sensitive is for category read; the other categories decide by themselves"))
+	}
+	if sensitive && (raw.Summary == "" || raw.Undone == "") {
+		problems = append(problems, errors.New("a sensitive entry needs summary and undone"))
+	}
+	if sensitive && len(raw.Inside) > 0 {
+		problems = append(problems, errors.New("inside is for entries that are not sensitive"))
+	}
+	return errors.Join(problems...)
 }
 
 // checkNames refuses a template that uses a parameter which neither path nor body provides.

@@ -25,7 +25,6 @@ func TestGraphHoldsWhatResetsMakesAndGrants(t *testing.T) {
 		{catalog.CredentialReset, "PATCH", "/users/1", object{"passwordProfile": object{"password": "x"}}},
 		{catalog.CredentialReset, "PATCH", "/bob@contoso.com", object{"passwordProfile": object{"password": "x"}}},
 		{catalog.CredentialReset, "PATCH", "/directoryObjects/1", object{"passwordProfile": nil}},
-		{catalog.CredentialReset, "PATCH", "/education/users/1", object{"passwordProfile": nil}},
 		{catalog.CredentialReset, "PATCH", "/users/1/passwordProfile", object{"password": "x"}},
 		{catalog.CredentialReset, "PATCH", "/me", object{"otherMails": []any{}}},
 		{catalog.CredentialReset, "PATCH", "/me", object{"onPremisesImmutableId": "x"}},
