@@ -19,8 +19,9 @@ import (
 const (
 	fetchTimeout = 10 * time.Second
 	refreshEvery = 10 * time.Minute // so a key withdrawn at the issuer is good for this long
-	retryEvery   = 30 * time.Second // between fetches that somebody or something asks for; the first retries come sooner
+	retryEvery   = 30 * time.Second // between fetches that tokens with unknown keys bring about
 	firstRetry   = time.Second
+	lastRetry    = 2 * time.Minute
 	staleAfter   = 24 * time.Hour // keys that could not be refreshed for this long are no longer used
 	waitForKeys  = 5 * time.Second
 	lookEvery    = time.Second // between looks at a file
@@ -178,7 +179,7 @@ func (k *keys) run(ctx context.Context) {
 			t.Reset(refreshEvery)
 		} else {
 			t.Reset(delay)
-			delay = min(2*delay, retryEvery)
+			delay = min(2*delay, lastRetry)
 		}
 	}
 }
