@@ -58,9 +58,9 @@ func (d *Desk) follow(ctx context.Context, prefix string, saw func(Entry)) {
 func (d *Desk) sawHold(e Entry) {
 	key := strings.TrimPrefix(e.Key, holdPrefix)
 	d.mu.Lock()
-	known := len(d.keys[key]) > 0
+	news := slices.ContainsFunc(d.keys[key], func(h *live) bool { return h.rev < e.Rev })
 	d.mu.Unlock()
-	if !known || e.Value == nil {
+	if !news || e.Value == nil {
 		return
 	}
 	r, err := decode(e)
