@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -15,12 +16,14 @@ const (
 	// maxHello holds every ClientHello in use (with post-quantum keys about 2 KB) several times over, and its records.
 	maxHello    = 20 << 10
 	peekTimeout = 10 * time.Second
+	hostOctets  = "abcdefghijklmnopqrstuvwxyz0123456789-_."
 )
 
-// PeekClientHello reads the ClientHello that must come first on conn, and returns the server name in it ("" if there is none)
-// and a connection on which it is still unread. With encrypted ClientHello it is the outer name, the only one a network sees.
+// PeekClientHello reads the ClientHello that must come first on conn, and returns the server name in it (lower-case; "" if there
+// is none) and a connection on which it is still unread. With encrypted ClientHello it is the outer name, the only one a network sees.
 // It reads at most 20 KB, for at most 10 seconds or until ctx ends. It sends nothing. On an error the bytes are lost and
-// conn is left open; in any case it has no read deadline afterwards. Anything but a ClientHello is ErrNotTLS.
+// conn is left open; in any case it has no read deadline afterwards. Anything but a ClientHello is ErrNotTLS;
+// a name that cannot be a host's is ErrSNI.
 func PeekClientHello(ctx context.Context, conn net.Conn) (sni string, replay net.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, peekTimeout)
 	defer cancel()
@@ -46,6 +49,10 @@ func PeekClientHello(ctx context.Context, conn net.Conn) (sni string, replay net
 			return "", nil, fmt.Errorf("intercept: read ClientHello: %w", tap.failed)
 		}
 		return "", nil, fmt.Errorf("intercept: %w: %w", ErrNotTLS, err)
+	}
+	if sni = strings.ToLower(sni); strings.Trim(sni, hostOctets) != "" {
+		// crypto/tls takes any octets for a name. Ones that no host name has are there to be read differently by somebody.
+		return "", nil, fmt.Errorf("intercept: name in ClientHello: %w", ErrSNI)
 	}
 	return sni, &replayConn{Conn: conn, rest: tap.got.Bytes()}, nil
 }

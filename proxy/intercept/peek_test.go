@@ -122,6 +122,19 @@ func TestTwoServerNamesAreRefused(t *testing.T) {
 	}
 }
 
+func TestANameThatIsNoHostsIsRefused(t *testing.T) {
+	plain := hello(t, &tls.Config{ServerName: "pypi.org", MinVersion: tls.VersionTLS12})
+	for _, name := range []string{"pypi\x00org", "pypi/org", "pypi org", "pypi\xc3org"} {
+		octets := bytes.Replace(plain, []byte("pypi.org"), []byte(name), 1)
+		if sni, _, err := peek(t, octets); !errors.Is(err, intercept.ErrSNI) {
+			t.Errorf("%q: %q, %v, want ErrSNI", name, sni, err)
+		}
+	}
+	if sni, _, err := peek(t, bytes.Replace(plain, []byte("pypi.org"), []byte("PyPI.ORG"), 1)); err != nil || sni != "pypi.org" {
+		t.Errorf("capitals: %q, %v", sni, err)
+	}
+}
+
 func TestPeekingWaitsTenSecondsAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
@@ -202,7 +215,7 @@ func FuzzPeekClientHello(f *testing.F) {
 		if got, err := io.ReadAll(replay); err != nil || !bytes.Equal(got, octets) {
 			t.Fatalf("%d of %d octets came back, %v", len(got), len(octets), err)
 		}
-		if !bytes.Contains(octets, []byte(sni)) && len(octets) < 64 || strings.ContainsAny(sni, " \x00") {
+		if strings.ContainsFunc(sni, func(r rune) bool { return r <= ' ' || r > '~' || r >= 'A' && r <= 'Z' }) {
 			t.Fatalf("name %q", sni)
 		}
 	})
