@@ -31,12 +31,14 @@ func render(c providers.Challenge) (title, info string) {
 	if c.Code != "" {
 		lines = append(lines, providers.Field{Name: "Code", Value: c.Code})
 	}
+	referred := c.HoldID == ""
 	for _, f := range c.Fields {
 		if f.Name != "" || f.Value != "" {
 			lines = append(lines, f)
 		}
+		referred = referred || f.Name == "Reference"
 	}
-	if c.HoldID != "" {
+	if !referred {
 		lines = append(lines, providers.Field{Name: "Reference", Value: c.HoldID})
 	}
 	var b strings.Builder

@@ -1,0 +1,246 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"countersign/internal/audit"
+	"countersign/internal/catalog"
+	"countersign/internal/config"
+	"countersign/internal/control"
+	"countersign/internal/hold"
+	"countersign/internal/ledger"
+	"countersign/internal/operation"
+	"countersign/internal/requester"
+	"countersign/policy"
+	"countersign/proxy"
+	"countersign/proxy/intercept"
+	"countersign/proxy/upstream"
+	"countersign/rego"
+)
+
+// judge is what classifies: catalog, canonicaliser and policy. The sidecar and `countersign check` share it.
+type judge struct {
+	catalog *catalog.Catalog
+	parser  *operation.Parser
+	engine  *policy.Engine
+	hosts   []string // patterns that are intercepted
+}
+
+func newJudge(c config.Config, log *slog.Logger, loaded func(string, error)) (judge, error) {
+	cat, err := catalog.Load(rego.Catalog())
+	if err != nil {
+		return judge{}, fmt.Errorf("load catalog: %w", err)
+	}
+	parser, err := operation.New(operation.Options{Catalog: cat, MaxDecoded: int64(c.Limits.Body)})
+	if err != nil {
+		return judge{}, err
+	}
+	engine, err := policy.New(policy.Options{
+		Base: rego.Policies(), Paths: c.Policy.Paths, Logger: log, Loaded: loaded,
+		Settings: map[string]any{"unlisted_writes": c.Policy.UnlistedWrites, "trust": c.Requester.Trust},
+	})
+	if err != nil {
+		return judge{}, err
+	}
+	hosts := append(cat.Hosts(), c.Upstream.Intercept...)
+	return judge{cat, parser, engine, hosts}, nil
+}
+
+func (s *Sidecar) build(ctx context.Context, version string) error {
+	var err error
+	if s.journal, err = audit.Open(audit.Options{Path: s.cfg.Journal.Path, Logger: s.log}); err != nil {
+		return err
+	}
+	s.onClose(func() {
+		if err := s.journal.Close(); err != nil {
+			s.log.Error("journal not closed", slog.Any("error", err))
+		}
+	})
+	j, err := newJudge(s.cfg, s.log, s.policyLoaded)
+	if err != nil {
+		return err
+	}
+	s.engine = j.engine
+	if errs := proxy.CheckPatterns(j.hosts, s.cfg.Upstream.Tunnel); len(errs) > 0 {
+		return patternProblems(errs)
+	}
+	if err := s.buildTrust(j); err != nil {
+		return err
+	}
+	if err := s.buildDesk(ctx, version, j); err != nil {
+		return err
+	}
+	return nil
+}
+
+func patternProblems(errs []error) error {
+	p := &config.Problems{File: "the configuration"}
+	for _, err := range errs {
+		p.List = append(p.List, config.Problem{Path: "upstream", Text: err.Error()})
+	}
+	return p
+}
+
+// buildTrust makes what says who is who: the interception CA and the requester identifier.
+func (s *Sidecar) buildTrust(j judge) error {
+	ca, _, err := openCA(s.cfg)
+	if err != nil {
+		return err
+	}
+	admission, err := proxy.NewAdmission(j.hosts, s.cfg.Upstream.Tunnel)
+	if err != nil {
+		return err
+	}
+	if s.intercept, err = intercept.New(ca, intercept.Options{Admit: admission.Intercepts, Logger: s.log}); err != nil {
+		return err
+	}
+	s.onClose(s.intercept.Close)
+	a := s.cfg.Requester.Assertions
+	s.identify, err = requester.New(requester.Options{
+		Trust: s.cfg.Requester.Trust, Issuer: a.Issuer, Audience: a.Audience, JWKS: a.JWKS, MaxAge: a.MaxAge,
+		Logger: s.log, DefaultAgent: "default",
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() { _ = s.identify.Close() }) // it only reads
+	return nil
+}
+
+// buildDesk makes what acts: holds, the proxy and the control listener.
+func (s *Sidecar) buildDesk(ctx context.Context, version string, j judge) error {
+	verifiers, err := openVerifiers(s.cfg, s.log)
+	if err != nil {
+		return err
+	}
+	metrics := control.NewMetrics(version, func() int { return s.desk.Len() })
+	b := s.cfg.Verification.Budget
+	s.desk, err = hold.NewDesk(hold.Options{
+		Ledger: ledger.NewMemory(), Recorder: s.journal, Verifiers: verifiers, Logger: s.log,
+		Timeout: s.cfg.Verification.Timeout, Resume: s.cfg.Verification.Resume, MaxHolds: s.cfg.Verification.MaxHolds,
+		Budget: hold.Budget{Interval: b.Interval, Per15m: b.Per15m, PerDay: b.PerDay, Denials: b.Denials, CooloffAfterDenial: b.CooloffAfterDenial},
+		Observe: func(e hold.Event, r hold.Record) {
+			if e.Kind == hold.EventSettled || e.Kind == hold.EventTimedOut || e.Kind == hold.EventWithdrawn || e.Kind == hold.EventFaulted {
+				metrics.HoldSettled(r.State.String(), r.Provider)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = s.desk.Drain(ctx) // a second drain after Run's has nothing to do
+	})
+	if err := s.desk.Seed(ctx, unfinished(s.journal.Unfinished())); err != nil {
+		return fmt.Errorf("remember unfinished redemptions: %w", err)
+	}
+	if err := s.buildProxy(j, metrics); err != nil {
+		return err
+	}
+	s.control, err = control.New(control.Options{
+		Token: s.cfg.Control.Token.Reveal(), Metrics: metrics, Checks: s.checks(), Warnings: s.warnings(len(verifiers)),
+	})
+	return err
+}
+
+// unfinished turns what the journal knows of a crash into what holds must answer about it.
+func unfinished(events []audit.Event) []hold.Unfinished {
+	out := make([]hold.Unfinished, 0, len(events))
+	for _, e := range events {
+		out = append(out, hold.Unfinished{HoldKey: e.HoldKey, Hold: hold.ID(e.Hold), At: e.Time})
+	}
+	return out
+}
+
+func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
+	roots, err := rootPool(s.cfg.Upstream.RootCAs)
+	if err != nil {
+		return fmt.Errorf("upstream.root_cas: %w", err)
+	}
+	up, err := upstream.New(upstream.Options{
+		Resolve: s.cfg.Upstream.Resolve, RootCAs: roots, AllowPrivate: s.cfg.Upstream.AllowPrivate, Timeout: s.cfg.Upstream.Timeout, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	name := make([]byte, 8)
+	if _, err := rand.Read(name); err != nil {
+		return fmt.Errorf("name this sidecar: %w", err)
+	}
+	s.proxy, err = proxy.New(proxy.Options{
+		Parser: j.parser, Decider: j.engine, Holder: proxy.Desk(s.desk), Recorder: s.journal, Identifier: s.identify,
+		Interceptor: s.intercept, Upstream: proxy.Reach(up), Intercept: j.hosts, Tunnel: s.cfg.Upstream.Tunnel,
+		MaxBody: int64(s.cfg.Limits.Body), MaxHeader: int(s.cfg.Limits.Header),
+		MaxWait: s.cfg.Verification.MaxWait, Resume: s.cfg.Verification.Resume,
+		Asserted: s.cfg.Requester.Trust == "asserted", NeedsAttested: j.engine.NeedsAttested,
+		Name: hex.EncodeToString(name), Logger: s.log,
+		APIOf: func(host string) string {
+			if api, ok := j.catalog.ByHost(host); ok {
+				return api.Name()
+			}
+			return ""
+		},
+		Observe: func(e audit.Event) { metrics.Exchange(e.Effect, e.Code, e.Status) },
+	})
+	return err
+}
+
+// policyLoaded puts every change of policy, and every failure to change it, on record.
+func (s *Sidecar) policyLoaded(revision string, err error) {
+	e := audit.Event{Kind: audit.Policy, Revision: revision}
+	if err != nil {
+		e.Code = "policy_not_loaded"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.journal.Record(ctx, e); err != nil {
+		s.log.Error("policy change not recorded", slog.Any("error", err))
+	}
+}
+
+// checks says what readiness depends on. None of them dials.
+func (s *Sidecar) checks() []control.Check {
+	return []control.Check{
+		{Name: "journal", Ready: s.journal.Healthy},
+		{Name: "policy", Ready: func() error {
+			err := s.engine.Ready()
+			if err != nil && s.engine.Revision() != "" {
+				return &control.Degraded{Err: err}
+			}
+			return err
+		}},
+		{Name: "requester", Ready: func() error {
+			if err := s.identify.Ready(); err != nil { // calls that policy allows still pass
+				return &control.Degraded{Err: err}
+			}
+			return nil
+		}},
+	}
+}
+
+// warnings says once what an operator should know of this configuration.
+func (s *Sidecar) warnings(verifiers int) (out []string) {
+	if verifiers == 0 {
+		out = append(out, "no verification provider is configured: every operation that needs a verification is refused")
+	}
+	if s.cfg.Requester.Assertions.Issuer == "" && s.cfg.Requester.Trust != "asserted" {
+		out = append(out, "no source of requester assertions is configured: every operation that needs a verification is refused")
+	}
+	if s.cfg.Requester.Trust == "asserted" {
+		out = append(out, "requester.trust is asserted: whoever can reach the listeners can name any requester")
+	}
+	for _, w := range out {
+		s.log.Warn("configuration", slog.String("warning", w))
+	}
+	return out
+}
+
+var errNoCertificates = errors.New("holds no PEM certificate")

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"countersign/internal/config"
+	"countersign/internal/operation"
+	"countersign/policy"
+	"countersign/proxy"
+)
+
+// Checker classifies requests without sending them.
+type Checker struct {
+	judge
+	admission *proxy.Admission
+	log       *slog.Logger
+}
+
+// Judgement is one line of `countersign check`'s output, its members in the contract's order.
+type Judgement struct {
+	ID        string          `json:"id"`
+	Effect    policy.Effect   `json:"effect"`
+	API       string          `json:"api"`
+	Operation string          `json:"operation"`
+	Category  string          `json:"category"`
+	Summary   string          `json:"summary"`
+	Reasons   []policy.Reason `json:"reasons"`
+	Catalog   string          `json:"catalog"`
+}
+
+// maxLine bounds a line of input: a body of 10 MiB in base64 and then some.
+const maxLine = 32 << 20
+
+// NewChecker makes a Checker with c's policy. A policy that is not in force is an error here: there is nothing to
+// check against.
+func NewChecker(c config.Config, log *slog.Logger) (*Checker, error) {
+	j, err := newJudge(c, log, func(string, error) {})
+	if err != nil {
+		return nil, err
+	}
+	if err := j.engine.Ready(); err != nil {
+		return nil, err
+	}
+	if errs := proxy.CheckPatterns(j.hosts, c.Upstream.Tunnel); len(errs) > 0 {
+		return nil, patternProblems(errs)
+	}
+	admission, err := proxy.NewAdmission(j.hosts, c.Upstream.Tunnel)
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{j, admission, log}, nil
+}
+
+// Run judges every line of in. It returns how many could not be parsed; each is named on talk.
+func (c *Checker) Run(ctx context.Context, in io.Reader, out, talk io.Writer) (bad int, err error) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	w := bufio.NewWriter(out)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	n := 0
+	for lines.Scan() {
+		n++
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		req, err := operation.ParseCheck(line)
+		if err != nil {
+			bad++
+			fmt.Fprintf(talk, "countersign: line %d: %v\n", n, err)
+			continue
+		}
+		j, err := c.Judge(ctx, req)
+		if err != nil {
+			return bad, errors.Join(fmt.Errorf("line %d: %w", n, err), w.Flush())
+		}
+		if err := enc.Encode(j); err != nil {
+			return bad, fmt.Errorf("write answer: %w", err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return bad, errors.Join(fmt.Errorf("line %d: %w", n+1, err), w.Flush())
+	}
+	return bad, w.Flush()
+}
+
+// Judge says what would become of one request, no requester assumed.
+func (c *Checker) Judge(ctx context.Context, req operation.CheckRequest) (Judgement, error) {
+	r, err := req.Request()
+	if err != nil {
+		return uninspectable(req.ID, err)
+	}
+	switch c.admission.Admit(r.Host) {
+	case proxy.Intercepted:
+	case proxy.Tunnelled:
+		return Judgement{ID: req.ID, Effect: policy.Allow, Reasons: []policy.Reason{{Code: "tunnelled", Text: "the host is in upstream.tunnel: its calls pass unread"}}, Catalog: "none"}, nil
+	default:
+		return denied(req.ID, "destination_not_allowed", "the host is neither intercepted nor tunnelled"), nil
+	}
+	call, err := c.parser.Parse(r)
+	if err != nil {
+		j, err := uninspectable(req.ID, err)
+		if api, ok := c.catalog.ByHost(r.Host); ok {
+			j.API = api.Name()
+		}
+		return j, err
+	}
+	ds, err := c.engine.DecideAll(ctx, call.Inputs)
+	if err != nil { // what the proxy would answer too
+		c.log.Error("not decided", slog.Any("error", err))
+		return denied(req.ID, "policy_unavailable", "no policy could judge the request"), nil
+	}
+	d := policy.Combine(ds)
+	return Judgement{
+		ID: req.ID, Effect: d.Effect, API: call.API, Operation: d.Operation, Category: d.Category, Summary: d.Summary,
+		Reasons: append([]policy.Reason{}, d.Reasons...), Catalog: coverage(call.Inputs, d),
+	}, nil
+}
+
+// coverage is that of the part the decision is named after.
+func coverage(ins []policy.Input, d policy.Decision) string {
+	for _, in := range ins {
+		if in.Operation.Name == d.Operation {
+			return in.Operation.Catalog
+		}
+	}
+	return "none"
+}
+
+func uninspectable(id string, err error) (Judgement, error) {
+	u, ok := errors.AsType[*operation.Uninspectable](err)
+	if !ok {
+		return Judgement{}, err
+	}
+	return denied(id, "uninspectable", u.Why), nil
+}
+
+func denied(id, code, text string) Judgement {
+	return Judgement{ID: id, Effect: policy.Deny, Reasons: []policy.Reason{{Code: code, Text: text}}, Catalog: "none"}
+}
