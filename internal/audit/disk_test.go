@@ -22,6 +22,7 @@ type disk struct {
 	syncErr  error
 	truncErr error
 	syncs    int
+	lazy     bool          // syncs reach no disk, where only the order of bytes matters
 	gate     chan struct{} // when set, a sync says so on entered and waits for gate to close
 	entered  chan struct{}
 }
@@ -70,13 +71,13 @@ func (f *file) Write(p []byte) (int, error) {
 func (f *file) Sync() error {
 	f.d.mu.Lock()
 	f.d.syncs++
-	err, gate, entered := f.d.syncErr, f.d.gate, f.d.entered
+	err, gate, entered, lazy := f.d.syncErr, f.d.gate, f.d.entered, f.d.lazy
 	f.d.mu.Unlock()
 	if gate != nil {
 		entered <- struct{}{}
 		<-gate
 	}
-	if err != nil {
+	if err != nil || lazy {
 		return err
 	}
 	return f.File.Sync()
@@ -110,7 +111,7 @@ func verify(t testing.TB, path string) audit.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // the test looks elsewhere
 	r, err := audit.Verify(t.Context(), f)
 	if err != nil {
 		t.Fatalf("Verify: %v", err)

@@ -23,13 +23,14 @@ func TestACopyCutAnywhereOpensAndVerifies(t *testing.T) {
 	}
 	_ = j.Close() // only the file counts
 	whole := read(t, path)
-	dir := t.TempDir()
+	dir, d := t.TempDir(), newDisk()
+	d.lazy = true
 	for n := range len(whole) + 1 {
 		cut := filepath.Join(dir, "cut.jsonl")
 		if err := os.WriteFile(cut, whole[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		j, err := audit.Open(audit.Options{Path: cut})
+		j, err := audit.Open(audit.Options{Path: cut, Open: d.open})
 		if err != nil {
 			t.Fatalf("after %d bytes: Open: %v", n, err)
 		}
@@ -127,7 +128,7 @@ func TestAnAppendedRecordIsSyncedWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		j := open(t, audit.Options{Path: pathIn(t), Open: d.open})
-		defer j.Close()
+		defer func() { _ = j.Close() }() // the test looks elsewhere
 		before := d.count()
 		if err := j.Append(t.Context(), decision(1)); err != nil {
 			t.Fatal(err)
@@ -183,7 +184,7 @@ func TestAHealedDiskIsNoticedWithoutTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		j := open(t, audit.Options{Path: pathIn(t), Open: d.open})
-		defer j.Close()
+		defer func() { _ = j.Close() }() // the test looks elsewhere
 		d.set(func(d *disk) { d.room = 0 })
 		if err := j.Record(t.Context(), decision(1)); err == nil {
 			t.Fatal("Record on a full disk succeeded")
@@ -297,6 +298,18 @@ func TestAFileChangedByOthersIsSetAside(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
 		"emptied": func(p string) error { return os.Truncate(p, 0) },
 		"cut":     func(p string) error { return os.Truncate(p, 100) },
+		"end overwritten": func(p string) error {
+			f, err := os.OpenFile(p, os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			info, err := f.Stat()
+			if err != nil {
+				return errors.Join(err, f.Close())
+			}
+			_, err = f.WriteAt([]byte("xxxx"), info.Size()-5)
+			return errors.Join(err, f.Close(), os.Truncate(p, info.Size()-1))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := pathIn(t)
@@ -313,6 +326,21 @@ func TestAFileChangedByOthersIsSetAside(t *testing.T) {
 				t.Errorf("set aside: %v, %v", aside, err)
 			}
 		})
+	}
+}
+
+func TestAChangedFileThatIsElsewhereLeavesItsSuccessorAlone(t *testing.T) {
+	path := pathIn(t)
+	j := open(t, audit.Options{Path: path})
+	record(t, j, decision(1))
+	if err := errors.Join(os.Truncate(path, 100), os.Rename(path, path+".1"), os.WriteFile(path, []byte("mine\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Record(t.Context(), decision(2)); !errors.Is(err, audit.ErrUnavailable) {
+		t.Errorf("Record = %v, want ErrUnavailable", err)
+	}
+	if got := string(read(t, path)); got != "mine\n" {
+		t.Errorf("the other file is now %q", got)
 	}
 }
 

@@ -77,8 +77,7 @@ func (j *Journal) rebuild(cause error, pending []entry) (rebuilt, error) {
 		}
 		return j.succeed(errMoved, pending)
 	case altered:
-		aside := j.path + ".altered-" + strconv.FormatUint(j.safe.seq, 10)
-		if err := os.Rename(j.path, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := j.setAside(); err != nil {
 			return rebuilt{}, fmt.Errorf("repair: set the changed file aside: %w", err)
 		}
 		return j.succeed(errAltered, pending)
@@ -87,6 +86,22 @@ func (j *Journal) rebuild(cause error, pending []entry) (rebuilt, error) {
 	default:
 		return rebuilt{}, fmt.Errorf("repair: file is in state %d", what)
 	}
+}
+
+// setAside renames the current file, if it is still where the journal has its own: it is evidence.
+func (j *Journal) setAside() error {
+	info, err := j.file.Stat()
+	if err != nil {
+		return err
+	}
+	at, err := os.Stat(j.path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(info, at) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(j.path, j.path+".altered-"+strconv.FormatUint(j.safe.seq, 10))
 }
 
 // succeed begins a new file that continues the chain, and lets go of the old one.

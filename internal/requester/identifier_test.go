@@ -173,6 +173,8 @@ func TestCarriers(t *testing.T) {
 		"token as user, with a password":           {header(p, basic(tok, "x")), nil, ""},
 		"no colon":                                 {header(p, "Basic "+strings.Split(basic(tok, ""), " ")[1][:40]), nil, ""},
 		"not base64":                               {header(p, "Basic "+tok), nil, ""},
+		"a newline in the token":                   {header(p, basic("x", strings.Replace(tok, ".", ".\n", 1))), nil, ""},
+		"another spelling of the signature":        {header(p, basic("x", respell(tok))), nil, ""},
 		"another scheme":                           {header(p, "Negotiate "+tok), nil, ""},
 		"no scheme":                                {header(p, tok), nil, ""},
 		"huge credential":                          {header(p, "Basic "+strings.Repeat("A", 64<<10)), nil, ""},

@@ -127,9 +127,16 @@ func readHeader(text string) (header, error) {
 	if len(parts) != 3 || slices.Contains(parts, "") {
 		return header{}, errForm
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(parts[0])
-	if err != nil {
-		return header{}, errForm
+	var raw []byte
+	for n, part := range parts {
+		// One spelling per token: the decoder passes over newlines, and the library's over spare bits.
+		b, err := base64.RawURLEncoding.Strict().DecodeString(part)
+		if err != nil || strings.ContainsAny(part, "\r\n") {
+			return header{}, errForm
+		}
+		if n == 0 {
+			raw = b
+		}
 	}
 	h, err := strictObject(raw)
 	if err != nil {
