@@ -122,7 +122,7 @@ func readFrom(f File, start, size int64, since time.Time) (ending, time.Time, er
 	)
 	if start > 0 {
 		if _, err := in.next(); err != nil { // most likely the rest of a line
-			return end, first, nil //nolint:nilerr // nothing to be had from here: the caller goes further back
+			return end, first, nil // nothing to be had from here: the caller goes further back
 		}
 	}
 	for {
