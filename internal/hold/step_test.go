@@ -324,3 +324,19 @@ func with(r hold.Record, change func(*hold.Record)) hold.Record {
 	change(&r)
 	return r
 }
+
+func TestAnOutcomeGivenToACallerThatDiedIsNotGivenAgain(t *testing.T) {
+	r := inState(hold.Denied)
+	r.Caller, r.LeftAt = "", noon
+	given, err := hold.Step(r, hold.Event{Kind: hold.EventAttached, Caller: "desk1.2"}, noon)
+	if err != nil || !given.Delivered {
+		t.Fatalf("first: delivered %v, %v", given.Delivered, err)
+	}
+	if _, err := hold.Step(given, hold.Event{Kind: hold.EventAttached, Caller: "desk2.1", Gone: "desk1.2"}, noon); !errors.Is(err, hold.ErrTransition) {
+		t.Errorf("second: %v, want a new hold", err)
+	}
+	back, err := hold.Step(given, hold.Event{Kind: hold.EventLeft, Caller: "desk1.2"}, noon)
+	if err != nil || back.Delivered {
+		t.Errorf("the caller left without it: delivered %v, %v", back.Delivered, err)
+	}
+}
