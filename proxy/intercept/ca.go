@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -164,16 +165,17 @@ func selfSign(key crypto.Signer, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+	ca := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: name[:min(len(name), maxCommonName)]},
+		Subject:               pkix.Name{CommonName: strings.ToValidUTF8(name[:min(len(name), maxCommonName)], "")},
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              now.Add(caLifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		MaxPathLenZero:        true,
-	}, &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name[:min(len(name), maxCommonName)]}}, key.Public(), key)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("intercept: sign the CA: %w", err)
 	}

@@ -35,10 +35,10 @@ func TestACAThatExpiresMeanwhileFailsAtOnce(t *testing.T) {
 	now = now.AddDate(20, 0, 0)
 	mu.Unlock()
 	here, there := net.Pipe()
-	defer here.Close()
+	defer func() { _ = here.Close() }()
 	go func() {
 		_ = tls.Client(here, &tls.Config{ServerName: "graph.microsoft.com", MinVersion: tls.VersionTLS12}).HandshakeContext(t.Context()) // it fails
-		here.Close()
+		_ = here.Close()
 	}()
 	start := time.Now()
 	_, err = i.Handshake(t.Context(), there, "graph.microsoft.com")

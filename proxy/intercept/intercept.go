@@ -105,7 +105,10 @@ func New(ca *CA, o Options) (*Interceptor, error) {
 // The ClientHello must name the same host or none. It takes at most 10 seconds, or until ctx ends. On an error conn is closed.
 func (i *Interceptor) Handshake(ctx context.Context, conn net.Conn, connectHost string) (*tls.Conn, error) {
 	host, err := canonical(connectHost)
-	if err == nil && !i.admit(host) {
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+	case !i.admit(host):
 		err = fmt.Errorf("intercept: %w", ErrNotAdmitted)
 	}
 	if err != nil {
@@ -136,12 +139,12 @@ func checkSNI(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		return nil, errors.New("intercept: handshake without a host")
 	}
 	if hello.ServerName == "" {
-		return nil, nil //nolint:nilnil // crypto/tls: nil is "go on with the config you have"
+		return nil, nil // crypto/tls: "go on with the config you have"
 	}
 	if sni, err := canonical(hello.ServerName); err != nil || sni != host {
 		return nil, ErrSNI
 	}
-	return nil, nil //nolint:nilnil // as above
+	return nil, nil
 }
 
 // certificate returns the certificate for the handshake's host. certmagic makes concurrent callers for one name wait for the

@@ -64,11 +64,11 @@ func shake(t testing.TB, i *intercept.Interceptor, connectHost string, client *t
 	}
 	state = c.ConnectionState()
 	if clientErr != nil {
-		here.Close()
+		_ = here.Close()
 	}
 	wg.Wait()
-	here.Close()
-	there.Close()
+	_ = here.Close()
+	_ = there.Close()
 	return state, clientErr, serverErr
 }
 
@@ -110,7 +110,7 @@ func TestAClientWithoutSNIGetsTheConnectHostsCertificate(t *testing.T) {
 	ca := newCA(t)
 	i := newInterceptor(t, ca, intercept.Options{})
 	client := trust(ca, "")
-	client.InsecureSkipVerify = true //nolint:gosec // crypto/tls sends no SNI in this way only; the name is checked below
+	client.InsecureSkipVerify = true // crypto/tls sends no SNI in this way only; the name is checked below
 	state, clientErr, serverErr := shake(t, i, "graph.microsoft.com", client)
 	if clientErr != nil || serverErr != nil {
 		t.Fatal(clientErr, serverErr)
@@ -163,12 +163,9 @@ func TestNoCertificateForAHostThatIsNotAdmitted(t *testing.T) {
 	i := newInterceptor(t, ca, intercept.Options{Admit: func(name string) bool { asked.Store(name); return name == "graph.microsoft.com" }})
 	for _, host := range []string{"evil.example", "graph.microsoft.com.evil.example", "", "a b", "*.microsoft.com", "x_y.example", "fe80::1%eth0"} {
 		_, clientErr, serverErr := shake(t, i, host, trust(ca, "graph.microsoft.com"))
-		if serverErr == nil || clientErr == nil {
-			t.Errorf("%q was intercepted", host)
+		if !errors.Is(serverErr, intercept.ErrNotAdmitted) || clientErr == nil {
+			t.Errorf("%q: client %v, server %v, want ErrNotAdmitted", host, clientErr, serverErr)
 		}
-	}
-	if _, _, serverErr := shake(t, i, "evil.example", trust(ca, "evil.example")); !errors.Is(serverErr, intercept.ErrNotAdmitted) {
-		t.Errorf("got %v, want ErrNotAdmitted", serverErr)
 	}
 	if _, clientErr, serverErr := shake(t, i, "GRAPH.microsoft.com", trust(ca, "graph.microsoft.com")); clientErr != nil || serverErr != nil {
 		t.Error(clientErr, serverErr)
@@ -270,7 +267,7 @@ func TestAnIntermediateIsSentWithWhatLeadsToItsRoot(t *testing.T) {
 func TestAStuckHandshakeEndsWithItsContextAndClosesTheConnection(t *testing.T) {
 	i := newInterceptor(t, newCA(t), intercept.Options{})
 	here, there := net.Pipe()
-	defer here.Close()
+	defer func() { _ = here.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := i.Handshake(ctx, there, "graph.microsoft.com"); !errors.Is(err, context.Canceled) {

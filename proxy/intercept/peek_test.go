@@ -22,7 +22,7 @@ func hello(t testing.TB, cfg *tls.Config) []byte {
 	here, there := net.Pipe()
 	go func() {
 		_ = tls.Client(here, cfg).HandshakeContext(t.Context()) // fails when the other side closes
-		here.Close()
+		_ = here.Close()
 	}()
 	buf := make([]byte, 64<<10)
 	head := buf[:5]
@@ -33,7 +33,7 @@ func hello(t testing.TB, cfg *tls.Config) []byte {
 	if _, err := io.ReadFull(there, buf[5:n]); err != nil {
 		t.Fatal(err)
 	}
-	there.Close()
+	_ = there.Close()
 	return buf[:n]
 }
 
@@ -52,10 +52,10 @@ func refragment(record []byte, size int) []byte {
 func peek(t testing.TB, octets []byte) (string, net.Conn, error) {
 	t.Helper()
 	here, there := net.Pipe()
-	t.Cleanup(func() { here.Close(); there.Close() })
+	t.Cleanup(func() { _, _ = here.Close(), there.Close() })
 	go func() {
 		_, _ = here.Write(octets) // cut short when the test ends
-		here.Close()
+		_ = here.Close()
 	}()
 	return intercept.PeekClientHello(t.Context(), there)
 }
@@ -76,7 +76,7 @@ func TestPeekingReadsTheNameAndGivesEverythingBack(t *testing.T) {
 			t.Errorf("%s: %d of %d octets came back, %v", name, len(got), len(octets), err)
 		}
 	}
-	sni, _, err := peek(t, hello(t, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})) //nolint:gosec // only so is no name sent
+	sni, _, err := peek(t, hello(t, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})) // only so is no name sent
 	if err != nil || sni != "" {
 		t.Errorf("no name: %q, %v", sni, err)
 	}
@@ -138,8 +138,8 @@ func TestANameThatIsNoHostsIsRefused(t *testing.T) {
 func TestPeekingWaitsTenSecondsAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
-		defer here.Close()
-		defer there.Close()
+		defer func() { _ = here.Close() }()
+		defer func() { _ = there.Close() }()
 		start := time.Now()
 		_, _, err := intercept.PeekClientHello(t.Context(), there)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Second {
@@ -155,8 +155,8 @@ func TestPeekingWaitsTenSecondsAtMost(t *testing.T) {
 
 func TestPeekingSaysThatTheConnectionFailed(t *testing.T) {
 	here, there := net.Pipe()
-	defer here.Close()
-	defer there.Close()
+	defer func() { _ = here.Close() }()
+	defer func() { _ = there.Close() }()
 	if err := there.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -167,22 +167,22 @@ func TestPeekingSaysThatTheConnectionFailed(t *testing.T) {
 }
 
 func TestAReplayedConnectionClosesOneSideAtATime(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	plain := hello(t, &tls.Config{ServerName: "pypi.org", MinVersion: tls.VersionTLS12})
 	dialled, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dialled.Close()
+	defer func() { _ = dialled.Close() }()
 	accepted, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer accepted.Close()
+	defer func() { _ = accepted.Close() }()
 	if _, err := dialled.Write(plain); err != nil {
 		t.Fatal(err)
 	}

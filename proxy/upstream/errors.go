@@ -22,15 +22,15 @@ var (
 	ErrUsed = errors.New("connection already used")
 )
 
-// failure is an error of a known kind. Its text names the host and a reason from a closed list, and never the cause,
+// reachError is an error of a known kind. Its text names the host and a reason from a closed list, and never the cause,
 // which may hold addresses or headers; errors.As still finds it.
-type failure struct {
+type reachError struct {
 	kind  error
 	host  string
 	cause error
 }
 
-func (f *failure) Error() string {
+func (f *reachError) Error() string {
 	text := "upstream " + f.host + ": " + f.kind.Error()
 	if r := reason(f.cause); r != "" && f.kind == ErrUnreachable { //nolint:errorlint // our own sentinel, never wrapped here
 		text += ": " + r
@@ -38,14 +38,14 @@ func (f *failure) Error() string {
 	return text
 }
 
-func (f *failure) Unwrap() []error { return []error{f.kind, f.cause} }
+func (f *reachError) Unwrap() []error { return []error{f.kind, f.cause} }
 
 // fail gives err its kind. ctx is the caller's: its end explains an error better than the error does.
 func fail(ctx context.Context, host string, err error) error {
-	if f, ok := errors.AsType[*failure](err); ok {
+	if f, ok := errors.AsType[*reachError](err); ok {
 		return f
 	}
-	f := &failure{kind: ErrUnreachable, host: host, cause: err}
+	f := &reachError{kind: ErrUnreachable, host: host, cause: err}
 	netErr, isNet := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, ErrAddressRefused):

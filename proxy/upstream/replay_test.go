@@ -42,7 +42,7 @@ func rude(t *testing.T, protos []string, serve func(*tls.Conn)) *upstream.Upstre
 			conns = append(conns, c)
 			mu.Unlock()
 			wg.Go(func() {
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				if tc := c.(*tls.Conn); tc.HandshakeContext(t.Context()) == nil {
 					serve(tc)
 				}
@@ -51,10 +51,10 @@ func rude(t *testing.T, protos []string, serve func(*tls.Conn)) *upstream.Upstre
 	})
 	u := reach(t, ln.Addr().String(), donor, upstream.Options{})
 	t.Cleanup(func() {
-		ln.Close()
+		_ = ln.Close()
 		mu.Lock()
 		for _, c := range conns {
-			c.Close()
+			_ = c.Close()
 		}
 		mu.Unlock()
 		wg.Wait()
@@ -168,7 +168,7 @@ func TestAWriteIsSentOnceWhateverHTTP2Says(t *testing.T) {
 				resp, err := send(make().WithContext(ctx))
 				cancel()
 				if err == nil {
-					resp.Body.Close()
+					_ = resp.Body.Close()
 					t.Errorf("%s after %s (fresh %t): no error", what, how, fresh)
 				}
 				if n := seen.Load(); n != 1 {
@@ -183,11 +183,10 @@ func TestAWriteIsSentOnceOnADyingConnection(t *testing.T) {
 	for what, make := range writes(t) {
 		var seen atomic.Int32
 		u := rude(t, []string{"http/1.1"}, hangUp(&seen, 2))
-		resp, err := u.RoundTrip(make())
-		read(t, resp, err)
+		read(t, u.RoundTrip, make())
 		// The connection is kept alive now, and dies on its second request: the case in which net/http sends again.
-		if resp, err = u.RoundTrip(make()); err == nil {
-			resp.Body.Close()
+		if resp, err := u.RoundTrip(make()); err == nil {
+			_ = resp.Body.Close()
 			t.Errorf("%s: no error", what)
 		}
 		if n := seen.Load(); n != 2 {
@@ -200,8 +199,7 @@ func TestAReadIsSentAgainOnADyingConnection(t *testing.T) {
 	var seen atomic.Int32
 	u := rude(t, []string{"http/1.1"}, hangUp(&seen, 2))
 	for range 2 {
-		resp, err := u.RoundTrip(request(t, http.MethodGet, "https://example.com/", ""))
-		read(t, resp, err)
+		read(t, u.RoundTrip, request(t, http.MethodGet, "https://example.com/", ""))
 	}
 	if n := seen.Load(); n != 3 {
 		t.Errorf("%d requests arrived, want 3: two answered, one lost", n)
@@ -214,8 +212,7 @@ func TestAnIdempotencyKeyReachesTheUpstream(t *testing.T) {
 	})
 	req := request(t, http.MethodPost, "https://example.com/", "")
 	req.Header.Set("Idempotency-Key", "k-1")
-	resp, err := u.RoundTrip(req)
-	if got := read(t, resp, err); !strings.HasPrefix(got, "HTTP/1.1 k-1") {
+	if got := read(t, u.RoundTrip, req); !strings.HasPrefix(got, "HTTP/1.1 k-1") {
 		t.Errorf("got %q", got)
 	}
 	if req.Header.Get("Idempotency-Key") != "k-1" {

@@ -112,7 +112,7 @@ func (b *breaking) Write(p []byte) (int, error) {
 
 // ReadFrom hides the server's own, which would go round Write.
 func (b *breaking) ReadFrom(r io.Reader) (int64, error) {
-	return io.Copy(struct{ io.Writer }{b}, r) //nolint:wrapcheck // as io.Copy has it
+	return io.Copy(struct{ io.Writer }{b}, r)
 }
 
 // Unwrap lets http.ResponseController find the connection.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -49,7 +50,14 @@ func start(t *testing.T, o graph.Options, h2 bool) *client {
 	return &client{Server: s, token: token, http: &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-func (c *client) do(t *testing.T, method, target, body string, header ...string) *http.Response {
+// reply is an answer whose body is closed when the test ends.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	Body       io.Reader
+}
+
+func (c *client) do(t *testing.T, method, target, body string, header ...string) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	if err != nil {
@@ -66,11 +74,11 @@ func (c *client) do(t *testing.T, method, target, body string, header ...string)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
 	}
-	t.Cleanup(func() { resp.Body.Close() })
-	return resp
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return reply{resp.StatusCode, resp.Header, resp.Body}
 }
 
-func object(t *testing.T, resp *http.Response) map[string]any {
+func object(t *testing.T, resp reply) map[string]any {
 	t.Helper()
 	var m map[string]any
 	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil {
@@ -79,7 +87,7 @@ func object(t *testing.T, resp *http.Response) map[string]any {
 	return m
 }
 
-func code(t *testing.T, resp *http.Response) string {
+func code(t *testing.T, resp reply) string {
 	t.Helper()
 	e, _ := object(t, resp)["error"].(map[string]any)
 	inner, _ := e["innerError"].(map[string]any)

@@ -23,7 +23,7 @@ import (
 const (
 	DefaultTenant       = "11111111-aaaa-4bbb-8ccc-000000000001"
 	DefaultClientID     = "22222222-aaaa-4bbb-8ccc-000000000002"
-	DefaultClientSecret = "sim~secret.Graph-0123456789" //nolint:gosec // a simulator's, on loopback
+	DefaultClientSecret = "sim~secret.Graph-0123456789"
 )
 
 const (

@@ -193,7 +193,7 @@ func TestItMisbehavesOnDemandAndNoLonger(t *testing.T) {
 		}
 		req.Header.Set("Authorization", "Bearer "+c.token)
 		if resp, err := c.http.Do(req); err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 			t.Error("the connection was not reset")
 		}
 		if u, _ := c.User(graph.BobID); u.Properties["jobTitle"] != nil {
@@ -213,7 +213,7 @@ func TestItMisbehavesOnDemandAndNoLonger(t *testing.T) {
 			t.Fatal(err)
 		}
 		if resp, err := c.http.Do(req); err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 			t.Error("the answer was not slow")
 		}
 		cancel()
@@ -234,7 +234,7 @@ func TestAnUnknownHostIsNotServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("another host: %d", resp.StatusCode)
 	}
