@@ -94,7 +94,7 @@ func checkPattern(p string) error {
 			return fmt.Errorf("proxy: host pattern %q: %q is not a label of a host name", p, label)
 		}
 		for _, c := range []byte(label) {
-			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
 				return fmt.Errorf("proxy: host pattern %q: want lower-case letters, digits and hyphens, without port; * only as a whole first label", p)
 			}
 		}

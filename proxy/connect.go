@@ -44,7 +44,6 @@ func plainRefusal(r *http.Request) *refusal.Error {
 }
 
 func (s *Server) connect(ctx context.Context, ex *exchange, w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Connection", "close") // of a refusal: after a CONNECT nobody knows what follows
 	host, port, err := operation.Authority(r.RequestURI, "https")
 	if err != nil || !strings.Contains(r.RequestURI[strings.LastIndex(r.RequestURI, "]")+1:], ":") {
 		return malformed("the target of a CONNECT is a host and a port")

@@ -82,6 +82,9 @@ func (ex *exchange) serve(w http.ResponseWriter, r *http.Request, steps func(con
 		info.wire.serving.Store(true)
 	}
 	ex.method = r.Method
+	if r.Method == http.MethodConnect && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close") // of a refusal: what follows a CONNECT is no HTTP, and is not read as such
+	}
 	defer ex.leave(r.Context())
 	defer ex.recover(w)
 	err := ex.common(info.wire, r)

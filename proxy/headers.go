@@ -139,7 +139,7 @@ func (s *Server) checkHeader(r *http.Request) *refusal.Error {
 			}
 		}
 	}
-	if size > s.o.MaxHeader+4<<10 { // HTTP/1.1 was held to the limit when it was read; this is for HTTP/2
+	if r.ProtoMajor > 1 && size > s.o.MaxHeader { // HTTP/1.1 was held to the limit when it was read
 		return malformed("the header is larger than the limit")
 	}
 	if len(r.Header["Content-Length"]) > 1 || len(r.TransferEncoding) > 0 && r.Header["Content-Length"] != nil {

@@ -79,6 +79,7 @@ type FreshConn interface {
 var (
 	_ Interceptor = (*intercept.Interceptor)(nil)
 	_ Recorder    = (*audit.Journal)(nil)
+	_ Identifier  = (*requester.Identifier)(nil)
 	_ Decider     = (*policy.Engine)(nil)
 	_ FreshConn   = (*upstream.Conn)(nil)
 	_ Attachment  = (*hold.Attachment)(nil)

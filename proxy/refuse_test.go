@@ -124,6 +124,7 @@ func TestWhatIsNoOrdinaryCallIsRefused(t *testing.T) {
 		"fragment":          {"GET /a#b HTTP/1.1\r\n" + host + "\r\n", 400, "malformed_request"},
 		"not ASCII":         {"GET /\xc3\xa4 HTTP/1.1\r\n" + host + "\r\n", 400, "malformed_request"},
 		"too large":         {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1048577\r\n\r\n", 403, "body_too_large"},
+		"too large, unsaid": {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n100001\r\n" + strings.Repeat("x", 1<<20+1) + "\r\n0\r\n\r\n", 403, "body_too_large"},
 		"ambiguous":         {"GET / HTTP/1.1\r\n" + host + "Content-Length: 9\r\n\r\nambiguous", 403, "uninspectable"},
 		"trailer":           {"GET / HTTP/1.1\r\n" + host + "Trailer: X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: 1\r\n\r\n", 403, "uninspectable"},
 		"unannounced":       {"GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: 1\r\n\r\n", 403, "uninspectable"},
@@ -197,7 +198,11 @@ func TestConnectIsRefusedUnlessItsHostIsAdmitted(t *testing.T) {
 			t.Errorf("CONNECT %s = %d %q, want %d %q", target, a.StatusCode, a.code(), c.status, c.code)
 		}
 	}
-	w.want(w.raw(w.proxyAddr, "CONNECT "+apiHost+":443 HTTP/1.1\r\nVia: 1.1 countersign-test\r\n\r\n"), 508, "loop_detected")
+	loop := w.raw(w.proxyAddr, "CONNECT "+apiHost+":443 HTTP/1.1\r\nVia: 1.1 countersign-test\r\n\r\n")
+	w.want(loop, 508, "loop_detected")
+	if !loop.Close {
+		t.Error("a refused CONNECT leaves its connection open")
+	}
 	w.want(w.raw(w.proxyAddr, "CONNECT "+apiHost+":443 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"), 400, "malformed_request")
 	w.want(w.raw(w.proxyAddr, "GET http://"+apiHost+"/ HTTP/1.1\r\nHost: "+apiHost+"\r\n\r\n"), 403, "destination_not_allowed")
 	w.want(w.raw(w.proxyAddr, "GET / HTTP/1.1\r\nHost: "+w.proxyAddr+"\r\n\r\n"), 400, "malformed_request")

@@ -61,7 +61,11 @@ func (s *Server) hold(ctx context.Context, ex *exchange, wait waiting, w http.Re
 	s.o.Waiting(+1)
 	ex.hold, err = s.await(ctx, att, wait)
 	s.o.Waiting(-1)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return &refusal.Error{Code: refusal.Pending}
+	default:
 		return ex.holdFailed(ctx, err)
 	}
 	if ex.hold.State == hold.Approved {
@@ -115,8 +119,6 @@ func (ex *exchange) holdFailed(ctx context.Context, err error) error {
 		code = refusal.Unavailable
 	case ctx.Err() != nil:
 		return errGone
-	case errors.Is(err, context.DeadlineExceeded):
-		return &refusal.Error{Code: refusal.Pending}
 	}
 	return &refusal.Error{Code: code, Err: err}
 }
