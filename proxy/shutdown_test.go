@@ -1,0 +1,48 @@
+package proxy_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"countersign/internal/hold"
+)
+
+func TestHoldsEndWhenTheSidecarStops(t *testing.T) {
+	w := newWorld(t, nil)
+	got := make(chan answer, 1)
+	go func() { got <- w.patch(alice()) }()
+	<-w.desk.arrived
+	if err := w.server.Shutdown(t.Context()); err != nil { // the desk has not been told: the proxy wakes its callers itself
+		t.Errorf("Shutdown = %v", err)
+	}
+	w.want(<-got, 503, "draining")
+	if len(w.arrived()) != 0 || w.desk.leavings(t, 1)[0] {
+		t.Error("forwarded, or left as delivered")
+	}
+}
+
+func TestACallerIsKeptForMaxWaitAndNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for wait, want := range map[string]time.Duration{"": 55 * time.Second, "7": 7 * time.Second, "100": 55 * time.Second} {
+			start := time.Now()
+			p := newPipeWorld(t, 55*time.Second)
+			if a := p.patch(t, wait); a.code() != "verification_pending" || time.Since(start) != want {
+				t.Errorf("Countersign-Wait %q: answer %q after %v, want pending after %v", wait, a.code(), time.Since(start), want)
+			}
+			p.end(t)
+		}
+	})
+}
+
+func TestWithoutMaxWaitACallerIsKeptUntilTheOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipeWorld(t, 0)
+		start := time.Now()
+		time.AfterFunc(4*time.Minute, func() { p.desk.settle(hold.TimedOut) })
+		if a := p.patch(t, ""); a.code() != "verification_timed_out" || time.Since(start) != 4*time.Minute {
+			t.Errorf("answer %q after %v", a.code(), time.Since(start))
+		}
+		p.end(t)
+	})
+}
