@@ -124,7 +124,9 @@ func (s *Sidecar) buildDesk(ctx context.Context, version string, j judge) error 
 	s.desk, err = hold.NewDesk(hold.Options{
 		Ledger: ledger.NewMemory(), Recorder: s.journal, Verifiers: verifiers, Logger: s.log,
 		Timeout: s.cfg.Verification.Timeout, Resume: s.cfg.Verification.Resume, MaxHolds: s.cfg.Verification.MaxHolds,
-		Budget: hold.Budget{Interval: b.Interval, Per15m: b.Per15m, PerDay: b.PerDay, Denials: b.Denials, CooloffAfterDenial: b.CooloffAfterDenial},
+		Budget: hold.Budget{
+			Interval: orNone(b.Interval), Per15m: b.Per15m, PerDay: b.PerDay, Denials: b.Denials, CooloffAfterDenial: orNone(b.CooloffAfterDenial),
+		},
 		Observe: func(e hold.Event, r hold.Record) {
 			if e.Kind == hold.EventSettled || e.Kind == hold.EventTimedOut || e.Kind == hold.EventWithdrawn || e.Kind == hold.EventFaulted {
 				metrics.HoldSettled(r.State.String(), r.Provider)
@@ -151,6 +153,9 @@ func (s *Sidecar) buildDesk(ctx context.Context, version string, j judge) error 
 	return err
 }
 
+// orNone keeps a written 0 from being taken for "the default": the shortest time there is comes to the same.
+func orNone(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
+
 // unfinished turns what the journal knows of a crash into what holds must answer about it.
 func unfinished(events []audit.Event) []hold.Unfinished {
 	out := make([]hold.Unfinished, 0, len(events))
@@ -161,7 +166,7 @@ func unfinished(events []audit.Event) []hold.Unfinished {
 }
 
 func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
-	roots, err := rootPool(s.cfg.Upstream.RootCAs)
+	roots, err := extraRoots(s.cfg.Upstream.RootCAs)
 	if err != nil {
 		return fmt.Errorf("upstream.root_cas: %w", err)
 	}
@@ -175,6 +180,7 @@ func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
 	if _, err := rand.Read(name); err != nil {
 		return fmt.Errorf("name this sidecar: %w", err)
 	}
+	s.onClose(up.Close)
 	s.proxy, err = proxy.New(proxy.Options{
 		Parser: j.parser, Decider: j.engine, Holder: proxy.Desk(s.desk), Recorder: s.journal, Identifier: s.identify,
 		Interceptor: s.intercept, Upstream: proxy.Reach(up), Intercept: j.hosts, Tunnel: s.cfg.Upstream.Tunnel,

@@ -41,16 +41,31 @@ func openVerifiers(c config.Config, log *slog.Logger) ([]hold.Named, error) {
 	return out, nil
 }
 
-// rootPool reads extra PEM roots; nil for no file, which means a library's own.
+// rootPool reads the roots that stand in for a provider's own; nil for no file.
 func rootPool(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
+	return addRoots(x509.NewCertPool(), file)
+}
+
+// extraRoots reads roots on top of the system's; nil for no file, which means the system's alone.
+func extraRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // an image without roots: the file's are all there is
+		pool = x509.NewCertPool()
+	}
+	return addRoots(pool, file)
+}
+
+func addRoots(pool *x509.CertPool, file string) (*x509.CertPool, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {
 		return nil, fmt.Errorf("%s: %w", file, errNoCertificates)
 	}
