@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"slices"
@@ -19,9 +20,9 @@ func malformed(why string) *refusal.Error {
 // without a record and without Proxy-Status. It returns the answer's octets.
 func (s *Server) rejected(c *wireConn) []byte {
 	ex := s.begin(c.listener, c.RemoteAddr().String())
-	defer ex.finish()
+	defer ex.finish(context.Background())
 	w := &rawWriter{header: http.Header{}}
-	ex.refuse(w, malformed("the request is not well-formed HTTP"))
+	ex.refuse(context.Background(), w, malformed("the request is not well-formed HTTP"))
 	return w.octets()
 }
 
@@ -59,9 +60,9 @@ func (s *Server) h2Rejected(kind string) {
 		return
 	}
 	ex := s.begin(listenerProxy, "")
-	defer ex.finish()
+	defer ex.finish(context.Background())
 	ex.code, ex.detail = refusal.MalformedRequest, "HTTP/2 stream reset"
-	if err := ex.recordRefusal(); err != nil {
+	if err := ex.recordRefusal(context.Background()); err != nil {
 		s.o.Logger.Error("refusal not recorded", "exchange", ex.id, "error", err)
 	}
 }

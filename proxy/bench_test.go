@@ -109,7 +109,7 @@ func run(b *testing.B, tr *http.Transport, target string) {
 				if n, _ := io.Copy(io.Discard, resp.Body); n != int64(len(smallAnswer)) || resp.StatusCode != 200 {
 					b.Errorf("answer = %d, %d octets", resp.StatusCode, n)
 				}
-				resp.Body.Close()
+				_ = resp.Body.Close()
 			}
 		})
 	}

@@ -25,7 +25,7 @@ type tunnel struct {
 // serveProxy serves the explicit proxy's own requests: CONNECT, and what has no business here.
 func (s *Server) serveProxy(w http.ResponseWriter, r *http.Request) {
 	ex := s.begin(listenerProxy, r.RemoteAddr)
-	defer ex.finish()
+	defer ex.finish(r.Context())
 	ex.serve(w, r, func(ctx context.Context) error {
 		if r.Method != http.MethodConnect {
 			return plainRefusal(r)
@@ -125,7 +125,7 @@ func (s *Server) hijack(ctx context.Context, w http.ResponseWriter) (context.Con
 	ctx, cancel := context.WithCancel(ctx)
 	h := &hijacked{Conn: raw, s: s, raw: raw, cancel: cancel}
 	if n := buffered.Reader.Buffered(); n > 0 {
-		ahead, _ := buffered.Reader.Peek(n) // it is there
+		ahead, _ := buffered.Peek(n) // it is there
 		h.Conn = &aheadConn{Conn: raw, ahead: ahead}
 	}
 	if !s.track(raw, cancel) {

@@ -86,7 +86,7 @@ func (ex *exchange) serve(w http.ResponseWriter, r *http.Request, steps func(con
 		w.Header().Set("Connection", "close") // of a refusal: what follows a CONNECT is no HTTP, and is not read as such
 	}
 	defer ex.leave(r.Context())
-	defer ex.recover(w)
+	defer ex.recover(r.Context(), w)
 	err := ex.common(info.wire, r)
 	if err == nil {
 		err = steps(r.Context())
@@ -101,7 +101,7 @@ func (ex *exchange) serve(w http.ResponseWriter, r *http.Request, steps func(con
 		if r.ProtoMajor == 1 && (unread || refusal.From(err).Code == refusal.MalformedRequest) {
 			w.Header().Set("Connection", "close") // nothing after it is worth reading, or to be trusted
 		}
-		ex.refuse(w, err)
+		ex.refuse(r.Context(), w, err)
 	}
 }
 
@@ -126,7 +126,7 @@ func (ex *exchange) common(wire *wireConn, r *http.Request) error {
 }
 
 // recover turns a panic into a refusal, or, when the answer has begun, into a connection cut off.
-func (ex *exchange) recover(w http.ResponseWriter) {
+func (ex *exchange) recover(ctx context.Context, w http.ResponseWriter) {
 	p := recover()
 	if p == nil {
 		return
@@ -139,15 +139,15 @@ func (ex *exchange) recover(w http.ResponseWriter) {
 		ex.end(refusal.Internal, ex.status, "panic")
 		panic(http.ErrAbortHandler)
 	}
-	ex.refuse(w, &refusal.Error{Code: refusal.Internal, Err: errors.New("panic")}) // its value could hold anything
+	ex.refuse(ctx, w, &refusal.Error{Code: refusal.Internal, Err: errors.New("panic")}) // its value could hold anything
 }
 
 // refuse records a refusal and then answers it.
-func (ex *exchange) refuse(w http.ResponseWriter, err error) {
+func (ex *exchange) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	e := refusal.From(err)
 	ex.dress(e)
 	ex.code, ex.status = e.Code, e.Code.Status()
-	if err := ex.recordRefusal(); err != nil && e.Code != refusal.JournalUnavailable {
+	if err := ex.recordRefusal(ctx); err != nil && e.Code != refusal.JournalUnavailable {
 		ex.s.o.Logger.Error("refusal not recorded", "exchange", ex.id, "error", err)
 		e = &refusal.Error{Code: refusal.JournalUnavailable, Hold: e.Hold, Undone: e.Undone, API: e.API}
 		ex.code, ex.status = e.Code, e.Code.Status()
@@ -200,17 +200,17 @@ func (ex *exchange) undone() string {
 }
 
 // recordRefusal writes, on disk, that and why the exchange is refused, unless its decision record says so already.
-func (ex *exchange) recordRefusal() error {
+func (ex *exchange) recordRefusal(ctx context.Context) error {
 	if !ex.decided {
 		ex.decision.Effect = policy.Deny
-		return ex.decide(context.Background(), ex.code)
+		return ex.decide(ctx, ex.code)
 	}
 	if ex.recorded == ex.code {
 		return nil
 	}
 	ex.ended = true
 	e := ex.completed()
-	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := ex.s.o.Recorder.Record(ctx, e)
 	ex.s.o.Observe(e)
@@ -279,13 +279,13 @@ func (ex *exchange) end(code refusal.Code, status int, detail string) {
 }
 
 // finish records completion, once, whatever became of the caller.
-func (ex *exchange) finish() {
+func (ex *exchange) finish(ctx context.Context) {
 	if ex.ended || ex.quiet {
 		return
 	}
 	ex.ended = true
 	e := ex.completed()
-	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	if err := ex.s.o.Recorder.Append(ctx, e); err != nil {
 		ex.s.o.Logger.Error("completion not recorded", "exchange", ex.id, "error", err)

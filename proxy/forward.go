@@ -94,7 +94,7 @@ func asUninspectable(err error) (*operation.Uninspectable, bool) {
 
 // answer streams the upstream's answer back.
 func (ex *exchange) answer(w http.ResponseWriter, resp *http.Response) error {
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it has been read, or is given up
 	ex.upstream = resp.StatusCode
 	if resp.StatusCode < 200 { // 101: it switched to a protocol nobody asked for
 		return &refusal.Error{Code: refusal.UpstreamUnreachable, Sent: true, Err: errors.New("proxy: upstream switched protocols")}

@@ -195,7 +195,7 @@ func (w *world) try(ctx context.Context, c *http.Client, method, target, body st
 	if err != nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	return answer{resp, string(b)}, err
 }
@@ -223,7 +223,7 @@ func (w *world) raw(addr, octets string) answer {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	return w.exchange(c, octets)
 }
 
@@ -241,7 +241,7 @@ func (w *world) exchange(c net.Conn, octets string) answer {
 	if err != nil {
 		w.t.Fatalf("no answer to %q: %v", octets, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		w.t.Fatal(err)

@@ -173,6 +173,8 @@ func (c *wireConn) chunk() (bool, error) {
 		} else if name, _, ok := bytes.Cut(line, []byte(":")); !ok || !token(string(name)) {
 			return false, errFraming
 		}
+	case wireHead, wireBody, wireChunkData, wireRaw, wireDead:
+		return false, errFraming
 	default:
 		return false, errFraming
 	}

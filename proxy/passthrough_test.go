@@ -124,7 +124,7 @@ func TestStreamsFlowAsTheyCome(t *testing.T) {
 		w := newWorld(t, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "text/event-stream")
 			for i := range 3 {
-				fmt.Fprintf(rw, "data: %d\n", i)
+				_, _ = fmt.Fprintf(rw, "data: %d\n", i)
 				rw.(http.Flusher).Flush()
 				<-next
 			}
@@ -144,7 +144,7 @@ func TestStreamsFlowAsTheyCome(t *testing.T) {
 		if lines.Scan() || lines.Err() != nil {
 			t.Errorf("h2 %v: end of stream = %q, %v", h2, lines.Text(), lines.Err())
 		}
-		resp.Body.Close()
+		_ = resp.Body.Close()
 	}
 }
 

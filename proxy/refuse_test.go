@@ -164,7 +164,7 @@ func TestAPipelinedRequestIsJudgedInItsTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("answer %d = %d, want %d", i+1, resp.StatusCode, want)
 		}
@@ -220,7 +220,7 @@ func TestConnectNeedsNoHostAndTakesPipelinedTLS(t *testing.T) {
 		tc := tls.Client(&eager{Conn: c, first: head}, &tls.Config{RootCAs: w.roots, ServerName: apiHost})
 		a := w.exchange(tc, "GET / HTTP/1.1\r\nHost: "+apiHost+"\r\nConnection: close\r\n\r\n")
 		w.want(a, 200, "")
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -259,7 +259,7 @@ func TestAServerNameThatDiffersEndsTheTunnel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	tc := tls.Client(&eager{Conn: c, first: "CONNECT " + apiHost + ":443 HTTP/1.1\r\n\r\n"}, &tls.Config{RootCAs: w.roots, ServerName: "other.example"})
 	if err := tc.HandshakeContext(t.Context()); err == nil {
 		t.Error("handshake succeeded")
@@ -283,7 +283,7 @@ func TestABodyThatBreaksOffIsRefusedAndRecorded(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.inside(apiHost)
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: "+apiHost+"\r\nContent-Length: 100\r\n\r\nabc")
-	c.Close()
+	_ = c.Close()
 	if e := w.journal.of(t, audit.Completed, 1)[0]; e.Code != "malformed_request" || len(w.arrived()) != 0 {
 		t.Errorf("completed = %+v", e)
 	}

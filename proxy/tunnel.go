@@ -27,7 +27,7 @@ func (s *Server) tunnel(ctx context.Context, ex *exchange, w http.ResponseWriter
 	if err != nil {
 		return upstreamRefusal(ctx, err, false)
 	}
-	defer up.Close()
+	defer func() { _ = up.Close() }() // splice has ended it in order, or it is given up
 	ctx, conn, err := s.hijack(ctx, w)
 	if err != nil {
 		return ex.lost(err)

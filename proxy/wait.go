@@ -85,7 +85,7 @@ func (s *Server) await(ctx context.Context, att Attachment, wait waiting) (hold.
 	}
 	ctx, wake := context.WithCancelCause(ctx)
 	defer wake(nil)
-	stop := context.AfterFunc(s.stopping, func() { wake(hold.ErrDraining) })
+	stop := context.AfterFunc(s.stopping, func() { wake(hold.ErrDraining) }) //nolint:contextcheck // the end of the server, beside that of the caller
 	defer stop()
 	rec, err := att.Wait(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), hold.ErrDraining) {
