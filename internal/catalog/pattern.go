@@ -31,6 +31,7 @@ type kind uint8
 const (
 	literal kind = iota
 	prefix       // get*
+	suffix       // {project}:setIamPolicy
 	param        // {user}
 	rest         // **: any number of segments, none included
 )
@@ -123,7 +124,7 @@ func parsePattern(s string, fold bool) (pattern, error) {
 		switch t.kind {
 		case rest:
 			rests++
-		case literal, prefix:
+		case literal, prefix, suffix:
 			literals++
 			fixed++
 		case param:
@@ -159,6 +160,13 @@ func parseToken(seg string, fold bool) (token, error) {
 			return token{kind: literal, text: name(text), name: as}, nil
 		}
 		return token{kind: param, name: as}, nil
+	case strings.HasPrefix(seg, "{") && strings.Contains(seg, "}:"):
+		// Google's custom methods stand in the segment of what they act on.
+		as, text, _ := strings.Cut(seg[1:], "}")
+		if as == "" || text == ":" || strings.ContainsAny(as+text, "{}*=()|") {
+			return token{}, fmt.Errorf("%s is not {name}:text", seg)
+		}
+		return token{kind: suffix, text: name(text), name: as}, nil
 	case strings.ContainsAny(seg, "{}()|"):
 		return token{}, fmt.Errorf("%s mixes text and a parameter", seg)
 	case strings.HasSuffix(seg, "*") && strings.Count(seg, "*") == 1:
@@ -189,6 +197,8 @@ func coversTokens(p, q []token) bool {
 		one = true
 	case prefix:
 		one = (q[0].kind == literal || q[0].kind == prefix) && strings.HasPrefix(q[0].text, p[0].text)
+	case suffix:
+		one = (q[0].kind == literal || q[0].kind == suffix) && strings.HasSuffix(q[0].text, p[0].text)
 	case literal:
 		one = q[0].kind == literal && q[0].text == p[0].text
 	case rest:
@@ -204,7 +214,7 @@ func (p pattern) family() bool { return len(p.tokens) > 0 && p.tokens[len(p.toke
 
 // literals reports whether some segment is a name.
 func (p pattern) literals() bool {
-	return slices.ContainsFunc(p.tokens, func(t token) bool { return t.kind == literal || t.kind == prefix })
+	return slices.ContainsFunc(p.tokens, func(t token) bool { return t.kind == literal || t.kind == prefix || t.kind == suffix })
 }
 
 // capture returns the named segments of a path that the pattern matches; folded is what is compared.
@@ -231,6 +241,9 @@ func captureTokens(p []token, segments, folded []string, out map[string]string) 
 	}
 	if p[0].name != "" {
 		out[p[0].name] = segments[0]
+		if p[0].kind == suffix {
+			out[p[0].name] = segments[0][:max(0, len(segments[0])-len(p[0].text))]
+		}
 	}
 	return true
 }
@@ -241,6 +254,8 @@ func (t token) matches(folded string) bool {
 		return folded == t.text
 	case prefix:
 		return strings.HasPrefix(folded, t.text)
+	case suffix:
+		return strings.HasSuffix(folded, t.text)
 	case param:
 		return true
 	case rest:
@@ -253,13 +268,14 @@ func (t token) matches(folded string) bool {
 // node is one place in the trie. A walk looks at one child per segment and kind, whatever the number of entries.
 type node struct {
 	literals map[string]*node
-	prefixes []prefixChild
+	prefixes []affixChild
+	suffixes []affixChild
 	param    *node
 	rest     *node
 	entries  []*entry
 }
 
-type prefixChild struct {
+type affixChild struct {
 	text string
 	node *node
 }
@@ -282,12 +298,9 @@ func (n *node) child(t token) *node {
 		}
 		return n.literals[t.text]
 	case prefix:
-		i := slices.IndexFunc(n.prefixes, func(c prefixChild) bool { return c.text == t.text })
-		if i < 0 {
-			i = len(n.prefixes)
-			n.prefixes = append(n.prefixes, prefixChild{t.text, &node{}})
-		}
-		return n.prefixes[i].node
+		return affix(&n.prefixes, t.text)
+	case suffix:
+		return affix(&n.suffixes, t.text)
 	case rest:
 		if n.rest == nil {
 			n.rest = &node{}
@@ -299,6 +312,15 @@ func (n *node) child(t token) *node {
 		n.param = &node{}
 	}
 	return n.param
+}
+
+func affix(children *[]affixChild, text string) *node {
+	i := slices.IndexFunc(*children, func(c affixChild) bool { return c.text == text })
+	if i < 0 {
+		i = len(*children)
+		*children = append(*children, affixChild{text, &node{}})
+	}
+	return (*children)[i].node
 }
 
 // walk calls found with the entries of every pattern that matches the path.
@@ -319,6 +341,11 @@ func (n *node) walk(path []string, found func([]*entry)) {
 	}
 	for _, c := range n.prefixes {
 		if strings.HasPrefix(path[0], c.text) {
+			c.node.walk(path[1:], found)
+		}
+	}
+	for _, c := range n.suffixes {
+		if strings.HasSuffix(path[0], c.text) {
 			c.node.walk(path[1:], found)
 		}
 	}

@@ -31,6 +31,8 @@ func (p pattern) examples() [][]string {
 		switch tok.kind {
 		case prefix:
 			fills = [][]string{{tok.text + "suffix"}}
+		case suffix:
+			fills = [][]string{{"3f2504e0" + tok.text}}
 		case param:
 			fills = [][]string{{"3f2504e0-4f89-11d3"}}
 		case rest:
