@@ -137,7 +137,7 @@ func (s *Server) grant(r *http.Request, tenant string) (string, *loginError) {
 	case id != s.opts.ClientID:
 		return "", &loginError{http.StatusBadRequest, "unauthorized_client", codeNoApp, "Application with identifier '" + id + "' was not found in the directory."}
 	}
-	resource, ok := strings.CutSuffix(form.Get("scope"), "/.default")
+	resource, ok := resourceOf(form.Get("scope"))
 	if !ok {
 		return "", &loginError{http.StatusBadRequest, "invalid_scope", codeScope, "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier."}
 	}
@@ -180,4 +180,22 @@ func (s *Server) writeLoginError(w http.ResponseWriter, e *loginError) {
 		"error_codes": []int{e.code}, "timestamp": stamp, "trace_id": trace, "correlation_id": correlation,
 		"error_uri": fmt.Sprintf("https://%s/error?code=%d", hostLogin, e.code),
 	})
+}
+
+// resourceOf returns the one resource that a scope asks for. MSAL's libraries add OpenID Connect's own scopes to every
+// request, client credentials included, and Entra passes over them.
+func resourceOf(scope string) (string, bool) {
+	var resource string
+	for _, one := range strings.Fields(scope) {
+		switch one {
+		case "openid", "offline_access", "profile", "email":
+			continue
+		}
+		r, ok := strings.CutSuffix(one, "/.default")
+		if !ok || resource != "" {
+			return "", false
+		}
+		resource = r
+	}
+	return resource, resource != ""
 }

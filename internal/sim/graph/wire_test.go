@@ -78,18 +78,28 @@ func TestAnApplicationGetsATokenForItsSecret(t *testing.T) {
 		status int
 		err    string
 	}{
-		"wrong secret": {with("client_secret", "no"), path, 401, "invalid_client"},
-		"no secret":    {with("client_secret", ""), path, 401, "invalid_client"},
-		"other app":    {with("client_id", "x"), path, 400, "unauthorized_client"},
-		"other grant":  {with("grant_type", "password"), path, 400, "unsupported_grant_type"},
-		"no scope":     {with("scope", ""), path, 400, "invalid_request"},
-		"narrow scope": {with("scope", "User.Read"), path, 400, "invalid_scope"},
-		"other tenant": {good, "nowhere/oauth2/v2.0/token", 400, "invalid_request"},
+		"wrong secret":  {with("client_secret", "no"), path, 401, "invalid_client"},
+		"no secret":     {with("client_secret", ""), path, 401, "invalid_client"},
+		"other app":     {with("client_id", "x"), path, 400, "unauthorized_client"},
+		"other grant":   {with("grant_type", "password"), path, 400, "unsupported_grant_type"},
+		"no scope":      {with("scope", ""), path, 400, "invalid_request"},
+		"narrow scope":  {with("scope", "User.Read"), path, 400, "invalid_scope"},
+		"two resources": {with("scope", "https://graph.microsoft.com/.default https://vault.azure.net/.default"), path, 400, "invalid_scope"},
+		"other tenant":  {good, "nowhere/oauth2/v2.0/token", 400, "invalid_request"},
 	} {
 		status, m := c.form(t, tt.path, tt.form...)
 		if text, _ := m["error_description"].(string); status != tt.status || m["error"] != tt.err || !strings.HasPrefix(text, "AADSTS") {
 			t.Errorf("%s: %d %v, want %d %s", what, status, m, tt.status, tt.err)
 		}
+	}
+}
+
+func TestTheScopesThatMSALAddsArePassedOver(t *testing.T) {
+	c := start(t, graph.Options{}, true)
+	status, m := c.form(t, graph.DefaultTenant+"/oauth2/v2.0/token", "grant_type", "client_credentials", "client_id", graph.DefaultClientID,
+		"client_secret", graph.DefaultClientSecret, "scope", "https://graph.microsoft.com/.default openid offline_access profile")
+	if status != http.StatusOK {
+		t.Errorf("token: %d %v, want 200", status, m)
 	}
 }
 
