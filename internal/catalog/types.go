@@ -47,8 +47,21 @@ type Semantics struct {
 	Versions     []string `json:"versions"`      // known first segments; anything else in its place is uninspectable
 	TenantPrefix bool     `json:"tenant_prefix"` // /{version}/{tenant}/… and /{version}/myorganization/… are good
 	Namespaces   []string `json:"namespaces"`    // prefixes of qualified actions and casts: "microsoft.graph."
-	Batch        string   `json:"batch"`         // path, after the version, of the batch endpoint: "$batch"
+	Batch        string   `json:"batch"`         // path, after the version, of the batch endpoint: "$batch"; * is any segment
 	BatchMax     int      `json:"batch_max"`     // parts a batch may have
+
+	// BatchNames says what a part's members are called where it is not as in Graph's: id, method, headers, body. Parts
+	// of such a batch need no id.
+	BatchNames map[string]string `json:"batch_names"`
+	// BatchAbsolute says that a part's URL may be absolute, as long as it names the host that the batch was sent to.
+	BatchAbsolute bool `json:"batch_absolute"`
+
+	// MethodHeaders lists, in lower case, headers that make a PUT, PATCH, MERGE or DELETE of a POST and that the API's
+	// servers document. Any other header of that kind is uninspectable.
+	MethodHeaders []string `json:"method_headers"`
+
+	// QuotedSlashes says that a key in quotes may have slashes: getFileByServerRelativeUrl('/sites/hr/a.docx').
+	QuotedSlashes bool `json:"quoted_slashes"`
 
 	// PathAddressed lists collections in which an id that ends in a colon starts a path of names, up to the next
 	// colon: items/ID:/a/b:/content. root:/a/b: is always one where the list is not empty.
@@ -61,5 +74,6 @@ type Semantics struct {
 
 func (s Semantics) isZero() bool {
 	return !s.FoldCase && s.Keys == "" && !s.TenantPrefix && s.Batch == "" && s.BatchMax == 0 &&
-		len(s.Versions) == 0 && len(s.Namespaces) == 0 && len(s.PathAddressed) == 0 && len(s.PlainKeys) == 0
+		len(s.Versions) == 0 && len(s.Namespaces) == 0 && len(s.PathAddressed) == 0 && len(s.PlainKeys) == 0 &&
+		len(s.BatchNames) == 0 && !s.BatchAbsolute && len(s.MethodHeaders) == 0 && !s.QuotedSlashes
 }

@@ -18,8 +18,11 @@ type condition struct {
 	Bound bool                `json:"bound"` // somewhere in the body a relation is written: x@odata.bind, @odata.id, @removed
 	Not   *condition          `json:"not"`
 
-	has     []bodyPath
-	is, all []valueTest
+	Fields map[string][]string `json:"fields"` // at these body paths are objects that have nothing but these properties
+	Text   []string            `json:"text"`   // the body is text, as XML is, and has one of these words in whatever case
+
+	has             []bodyPath
+	is, all, fields []valueTest
 }
 
 type valueTest struct {
@@ -29,13 +32,13 @@ type valueTest struct {
 
 func (c *condition) compile() error {
 	kinds := 0
-	for _, set := range []bool{len(c.Has) > 0, len(c.Only) > 0, len(c.Is) > 0, len(c.All) > 0, len(c.Query) > 0, c.Bound, c.Not != nil} {
+	for _, set := range []bool{len(c.Has) > 0, len(c.Only) > 0, len(c.Is) > 0, len(c.All) > 0, len(c.Query) > 0, c.Bound, c.Not != nil, len(c.Fields) > 0, len(c.Text) > 0} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		return errors.New("when: a condition is exactly one of has, only, is, all, query, bound, not")
+		return errors.New("when: a condition is exactly one of has, only, is, all, query, bound, not, fields, text")
 	}
 	for _, s := range c.Has {
 		p, err := parseBodyPath(s)
@@ -49,6 +52,9 @@ func (c *condition) compile() error {
 		return err
 	}
 	if c.all, err = valueTests(c.All); err != nil {
+		return err
+	}
+	if c.fields, err = valueTests(c.Fields); err != nil {
 		return err
 	}
 	if c.Not != nil {
@@ -80,6 +86,8 @@ func (c *condition) holds(call *Call, fold, doubt bool) bool {
 		return !c.Not.holds(call, fold, !doubt)
 	case len(c.Query) > 0:
 		return queryHas(call.Query, c.Query, fold)
+	case len(c.Text) > 0:
+		return textHas(call.Body, c.Text)
 	case call.Body == nil:
 		return false
 	case !structured(call.Body):
@@ -90,6 +98,8 @@ func (c *condition) holds(call *Call, fold, doubt bool) bool {
 		return slices.ContainsFunc(c.is, func(t valueTest) bool { return t.path.found(call.Body, fold, t.match) })
 	case len(c.all) > 0:
 		return !slices.ContainsFunc(c.all, func(t valueTest) bool { return !t.every(call.Body, fold) })
+	case len(c.fields) > 0:
+		return withinFields(c.fields, call.Body, fold)
 	case c.Bound:
 		return bound(call.Body)
 	case len(c.Only) > 0:

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	"countersign/policy"
@@ -11,13 +12,42 @@ import (
 
 // isBatch reports whether a target is the API's batch endpoint.
 func (s *surface) isBatch(t target) bool {
-	return s.sem.Batch != "" && len(t.segments) == 1+strings.Count(s.sem.Batch, "/") && strings.EqualFold(strings.Join(t.segments, "/"), s.sem.Batch)
+	want := strings.Split(s.sem.Batch, "/")
+	return s.sem.Batch != "" && slices.EqualFunc(t.segments, want, func(seg, w string) bool { return w == "*" || strings.EqualFold(seg, w) })
 }
 
 // mentionsBatch reports whether the batch endpoint's name stands anywhere in a path. Only at its root is it known what
-// it does.
+// it does. A name without a $ may be anybody's: a resource group called batch.
 func (s *surface) mentionsBatch(t target) bool {
-	return s.sem.Batch != "" && slices.ContainsFunc(t.segments, func(seg string) bool { return strings.EqualFold(seg, s.sem.Batch) })
+	name := s.sem.Batch[strings.LastIndexByte(s.sem.Batch, '/')+1:]
+	if !strings.HasPrefix(name, "$") {
+		return s.isBatch(t)
+	}
+	return slices.ContainsFunc(t.segments, func(seg string) bool { return strings.EqualFold(seg, name) })
+}
+
+// partName is what the API calls a member of a part.
+func (s *surface) partName(name string) string {
+	if own, ok := s.sem.BatchNames[name]; ok {
+		return own
+	}
+	return name
+}
+
+// relative takes scheme and host off a part's URL where the API has absolute ones. They name the host of the batch.
+func (s *surface) relative(url string) (string, error) {
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found || !s.sem.BatchAbsolute || !strings.EqualFold(scheme, "https") {
+		return url, nil
+	}
+	end := strings.IndexByte(rest, '/')
+	if end < 0 {
+		return "", refuse("the URL of a batch part has no path")
+	}
+	if host, port, err := Authority(rest[:end], "https"); err != nil || port != "" || host != s.host {
+		return "", refuse("the URL of a batch part names another host")
+	}
+	return rest[end:], nil
 }
 
 // part is one request of a JSON batch, read strictly: a member that is not known here could change what the others mean.
@@ -75,7 +105,7 @@ func (s *surface) parts(envelope any) ([]part, error) {
 	out := make([]part, len(list))
 	ids := map[string]bool{}
 	for i, v := range list {
-		p, err := s.readEnvelope(v)
+		p, err := s.readEnvelope(v, i)
 		if err != nil {
 			return nil, err
 		}
@@ -109,12 +139,15 @@ func (s *surface) member(m map[string]any, name string) any {
 	return nil
 }
 
-func (s *surface) readEnvelope(v any) (part, error) {
+func (s *surface) readEnvelope(v any, nth int) (part, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return part{}, refuse("a request of a batch is not an object")
 	}
-	known := []string{"id", "method", "url", "headers", "body", "dependsOn"}
+	known := []string{s.partName("id"), s.partName("method"), "url", s.partName("headers"), s.partName("body")}
+	if len(s.sem.BatchNames) == 0 {
+		known = append(known, "dependsOn")
+	}
 	for k := range m {
 		if !slices.ContainsFunc(known, func(n string) bool { return n == k || s.sem.FoldCase && strings.EqualFold(n, k) }) {
 			return part{}, refuse("a request of a batch has a member that is not known")
@@ -122,13 +155,16 @@ func (s *surface) readEnvelope(v any) (part, error) {
 	}
 	var p part
 	var texts [3]bool
-	p.id, texts[0] = s.member(m, "id").(string)
-	p.method, texts[1] = s.member(m, "method").(string)
+	p.id, texts[0] = s.member(m, s.partName("id")).(string)
+	if len(s.sem.BatchNames) > 0 && s.member(m, s.partName("id")) == nil {
+		p.id, texts[0] = "unnamed "+strconv.Itoa(nth), true
+	}
+	p.method, texts[1] = s.member(m, s.partName("method")).(string)
 	p.url, texts[2] = s.member(m, "url").(string)
 	if texts != [3]bool{true, true, true} || p.id == "" {
 		return part{}, refuse("a request of a batch lacks id, method or URL")
 	}
-	switch h := s.member(m, "headers").(type) {
+	switch h := s.member(m, s.partName("headers")).(type) {
 	case nil:
 	case map[string]any:
 		p.headers = h
@@ -148,7 +184,7 @@ func (s *surface) readEnvelope(v any) (part, error) {
 	default:
 		return part{}, refuse("a request of a batch depends on none of the others")
 	}
-	p.body = s.member(m, "body")
+	p.body = s.member(m, s.partName("body"))
 	return p, nil
 }
 
@@ -156,10 +192,13 @@ func (s *surface) readPart(p part) (reading, error) {
 	if !isMethod(p.method) {
 		return reading{}, refuse("the method of a batch part is not an upper-case word")
 	}
-	if strings.HasPrefix(p.url, "//") || strings.Contains(firstSegment(p.url), ":/") || strings.HasSuffix(firstSegment(p.url), ":") {
+	url, err := s.relative(p.url)
+	if err != nil {
+		return reading{}, err
+	}
+	if strings.HasPrefix(url, "//") || strings.Contains(firstSegment(url), ":/") || strings.HasSuffix(firstSegment(url), ":") {
 		return reading{}, refuse("the URL of a batch part is not relative")
 	}
-	url := p.url
 	if !strings.HasPrefix(url, "/") {
 		url = "/" + url
 	}

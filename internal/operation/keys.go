@@ -14,6 +14,7 @@ func splitKeys(segments []string, sem *catalog.Semantics) ([]string, error) {
 	if sem.Keys != odata || !hasParens(segments) {
 		return segments, nil
 	}
+	segments = joinQuoted(segments, sem)
 	out := make([]string, 0, len(segments)+2)
 	inPath := false // between "root:" and the next colon segments are names of files, whatever they look like
 	for i, s := range segments {

@@ -63,7 +63,7 @@ func (p *Parser) Parse(r Request) (Call, error) {
 	if api, ok := p.catalog.ByHost(r.Host); ok {
 		s.api, s.sem = api, api.Semantics()
 	}
-	h, err := readHeader(r.Header, r.Host)
+	h, err := readHeader(r.Header, r.Host, s.sem.MethodHeaders...)
 	if err != nil {
 		return Call{}, err
 	}
@@ -87,6 +87,9 @@ func (p *Parser) Parse(r Request) (Call, error) {
 	}
 	call := Call{API: s.name(), FalseEncoding: falseLabel, Digest: p.digest(r, h, t, octets)}
 	whole := reading{method: r.Method, target: t, headers: h.forPolicy(), body: b, digest: call.Digest}
+	if whole.override, err = h.methodOverride(r.Method, &s.sem); err != nil {
+		return Call{}, err
+	}
 	if !s.isBatch(t) {
 		call.Inputs = []policy.Input{s.input(whole)}
 		return call, nil
@@ -143,6 +146,8 @@ type reading struct {
 	body    body
 	digest  policy.Digest
 	batch   *policy.Batch
+
+	override string // the method that a header puts in the place of POST
 }
 
 // input names one operation and makes the policy's document of it, secrets masked.
@@ -170,14 +175,14 @@ func (s *surface) input(r reading) policy.Input {
 func (s *surface) operation(r reading) (policy.Operation, [][]string) {
 	var m catalog.Match
 	if s.api != nil {
-		m = s.api.Match(catalog.Call{
+		m = s.match(catalog.Call{
 			Method:   r.method,
 			Segments: r.target.segments,
 			Query:    r.target.query,
 			Headers:  r.headers,
 			Body:     r.body.value,
 			BodyKind: r.body.kind,
-		})
+		}, r.override)
 		if m.Coverage != catalog.Listed && m.Coverage != catalog.None {
 			m.Coverage = catalog.Unlisted
 		}

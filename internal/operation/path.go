@@ -39,7 +39,7 @@ func readTarget(raw string, sem *catalog.Semantics, loose bool) (target, error) 
 	path, query, _ := strings.Cut(raw, "?")
 	var t target
 	var err error
-	if t.wire, err = splitPath(path, loose); err != nil {
+	if t.wire, err = splitPath(path, sem, loose); err != nil {
 		return target{}, err
 	}
 	if t.pairs, err = splitQuery(query, sem, loose); err != nil {
@@ -118,7 +118,7 @@ func (t *target) isUpload(sem *catalog.Semantics) bool {
 	return strings.EqualFold(last, "content") || strings.EqualFold(last, "$value")
 }
 
-func splitPath(path string, loose bool) ([]string, error) {
+func splitPath(path string, sem *catalog.Semantics, loose bool) ([]string, error) {
 	parts := strings.Split(path[1:], "/")
 	if parts[len(parts)-1] == "" { // one trailing slash changes nothing
 		parts = parts[:len(parts)-1]
@@ -131,12 +131,27 @@ func splitPath(path string, loose bool) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := checkSegment(seg); err != nil {
+		if err := checkSegment(unslashed(seg, sem)); err != nil {
 			return nil, err
 		}
 		parts[i] = seg
 	}
 	return parts, nil
+}
+
+// unslashed is a segment as it is to be judged: a slash inside quotes is part of a key where the API says so.
+func unslashed(seg string, sem *catalog.Semantics) string {
+	if !sem.QuotedSlashes || !strings.Contains(seg, "'") || strings.Contains(seg, "/.") || strings.Contains(seg, "//") {
+		return seg
+	}
+	quoted := false
+	return strings.Map(func(r rune) rune {
+		quoted = quoted != (r == '\'')
+		if quoted && r == '/' {
+			return '_'
+		}
+		return r
+	}, seg)
 }
 
 // unescape decodes percent escapes, once. Plus is a space in a query.
