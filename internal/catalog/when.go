@@ -206,19 +206,6 @@ func mentions(v, word string) bool {
 	return false
 }
 
-func only(body any, names []string, fold bool) bool {
-	m, ok := body.(map[string]any)
-	if !ok || len(m) == 0 {
-		return false
-	}
-	for k := range m {
-		if !slices.ContainsFunc(names, func(n string) bool { return sameName(k, n, fold) }) {
-			return false
-		}
-	}
-	return true
-}
-
 func bound(body any) bool {
 	switch b := body.(type) {
 	case map[string]any:
