@@ -85,8 +85,9 @@ type Operation struct {
 	Resource  Resource          `json:"resource"`
 	Params    map[string]string `json:"params"`
 	Sensitive bool              `json:"sensitive"`
-	Summary   string            `json:"summary"` // "Reset the password of bob@contoso.com"
-	Undone    string            `json:"undone"`  // "The password of bob@contoso.com was not reset"
+	Summary   string            `json:"summary"`        // "Reset the password of bob@contoso.com"
+	Undone    string            `json:"undone"`         // "The password of bob@contoso.com was not reset"
+	Also      []string          `json:"also,omitempty"` // names of the other sensitive operations that the same call is
 	Batch     *Batch            `json:"batch,omitempty"`
 }
 

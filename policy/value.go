@@ -58,6 +58,7 @@ func operationDoc(o Operation) map[string]any {
 		"sensitive": o.Sensitive,
 		"summary":   o.Summary,
 		"undone":    o.Undone,
+		"also":      list(o.Also),
 	}
 	if o.Batch != nil {
 		doc["batch"] = map[string]any{"index": o.Batch.Index, "size": o.Batch.Size}

@@ -59,6 +59,7 @@ var owners = map[string][]string{
 	"github.com/go-jose/go-jose/v4":                 {"internal/requester"},
 	"github.com/klauspost/compress":                 {"internal/operation"},
 	"github.com/andybalholm/brotli":                 {"internal/operation"},
+	"github.com/vektah/gqlparser/v2":                {"internal/operation"},
 	"github.com/prometheus/client_golang":           {"internal/control"},
 	"github.com/fsnotify/fsnotify":                  {"policy"},
 	"github.com/rogpeppe/go-internal":               {"cmd/countersign"},

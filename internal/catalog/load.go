@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 )
@@ -21,6 +20,7 @@ type Catalog struct {
 	apis     map[string]*API
 	exact    map[string]*API // host
 	suffixes map[string]*API // host pattern without its "*."
+	homes    map[string]home // path on a host that nobody owns
 	hosts    []string
 }
 
@@ -47,7 +47,7 @@ func Load(fsys fs.FS) (*Catalog, error) {
 	if len(names) == 0 {
 		return nil, errors.New("catalog: no *.json files")
 	}
-	l := loader{catalog: &Catalog{apis: map[string]*API{}, exact: map[string]*API{}, suffixes: map[string]*API{}}}
+	l := loader{catalog: &Catalog{apis: map[string]*API{}, exact: map[string]*API{}, suffixes: map[string]*API{}, homes: map[string]home{}}}
 	files := map[string]*file{}
 	for _, name := range names {
 		f, err := readFile(fsys, name)
@@ -69,26 +69,6 @@ func Load(fsys fs.FS) (*Catalog, error) {
 	}
 	return l.catalog, nil
 }
-
-// ByHost returns the API that a canonical host (lower case, no port) belongs to.
-func (c *Catalog) ByHost(host string) (*API, bool) {
-	if a, ok := c.exact[host]; ok {
-		return a, true
-	}
-	for rest := host; ; {
-		_, tail, found := strings.Cut(rest, ".")
-		if !found {
-			return nil, false
-		}
-		if a, ok := c.suffixes[tail]; ok {
-			return a, true
-		}
-		rest = tail
-	}
-}
-
-// Hosts returns every host and host pattern of every API, sorted. "*.x.com" stands for one or more labels.
-func (c *Catalog) Hosts() []string { return slices.Clone(c.hosts) }
 
 // Name returns the API's name: "microsoft-graph".
 func (a *API) Name() string { return a.name }
@@ -161,6 +141,9 @@ func (l *loader) header(name string, f *file) {
 		for _, h := range f.Hosts {
 			l.host(name, h, a)
 		}
+		for at, under := range f.Semantics.SelfHosted {
+			l.home(name, at, under, a)
+		}
 	} else if !f.Semantics.isZero() || len(f.Secrets) > 0 {
 		l.problem("%s: semantics and secrets stand in the file that gives the hosts", name)
 	}
@@ -178,25 +161,6 @@ func (l *loader) header(name string, f *file) {
 		}
 		a.roots[root] = paths
 	}
-}
-
-func (l *loader) host(name, host string, a *API) {
-	bare, wild := strings.CutPrefix(host, "*.")
-	if bare == "" || bare != strings.ToLower(bare) || strings.ContainsAny(bare, "*/: ") || path.Clean(bare) != bare ||
-		strings.HasSuffix(bare, ".") || strings.HasPrefix(bare, ".") || !strings.Contains(bare, ".") {
-		l.problem("%s: host %q is not a lower-case name or *.name", name, host)
-		return
-	}
-	table := l.catalog.exact
-	if wild {
-		table = l.catalog.suffixes
-	}
-	if other, ok := table[bare]; ok {
-		l.problem("%s: host %s is already one of %s", name, host, other.name)
-		return
-	}
-	table[bare] = a
-	l.catalog.hosts = append(l.catalog.hosts, host)
 }
 
 func (l *loader) entries(name string, f *file) {

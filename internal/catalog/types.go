@@ -7,6 +7,8 @@
 // no entry covers is a read, or an unlisted write. rego/catalog/README.md describes every field.
 package catalog
 
+import "reflect"
+
 // Call is one request as the canonicaliser has read it. Path and query are in the API's normal form: version
 // and tenant prefix gone, keys in their own segment, names folded where the API folds them.
 type Call struct {
@@ -63,6 +65,18 @@ type Semantics struct {
 	// QuotedSlashes says that a key in quotes may have slashes: getFileByServerRelativeUrl('/sites/hr/a.docx').
 	QuotedSlashes bool `json:"quoted_slashes"`
 
+	// AWS says that the host names a service and that a service of the list RPC is told what to do by Action, X-Amz-Target
+	// or a Smithy path rather than by method and path.
+	AWS *AWS `json:"aws"`
+
+	GraphQL    []string `json:"graphql"`     // paths of endpoints whose requests are GraphQL documents
+	JSONRPC    []string `json:"json_rpc"`    // paths of endpoints whose requests name a method in their JSON, alone or in an array
+	SignedAuth bool     `json:"signed_auth"` // Basic credentials are a key and a signature made afresh for each request
+
+	// SelfHosted lists where the API lives on a host that no catalog knows: a path, and what stands for it in the
+	// catalog. GitHub Enterprise Server has its REST API under api/v3.
+	SelfHosted map[string]string `json:"self_hosted"`
+
 	// PathAddressed lists collections in which an id that ends in a colon starts a path of names, up to the next
 	// colon: items/ID:/a/b:/content. root:/a/b: is always one where the list is not empty.
 	PathAddressed []string `json:"path_addressed"`
@@ -72,8 +86,11 @@ type Semantics struct {
 	PlainKeys []string `json:"plain_keys"`
 }
 
-func (s Semantics) isZero() bool {
-	return !s.FoldCase && s.Keys == "" && !s.TenantPrefix && s.Batch == "" && s.BatchMax == 0 &&
-		len(s.Versions) == 0 && len(s.Namespaces) == 0 && len(s.PathAddressed) == 0 && len(s.PlainKeys) == 0 &&
-		len(s.BatchNames) == 0 && !s.BatchAbsolute && len(s.MethodHeaders) == 0 && !s.QuotedSlashes
+// AWS tells the services of AWS apart by how their requests name an operation. A service in neither list is read by
+// method and path, and its reads are not taken for reads once the request names an action somewhere.
+type AWS struct {
+	RPC  []string `json:"rpc"`  // query, JSON and CBOR protocols: the operation has a name
+	REST []string `json:"rest"` // the operation is method and path, and nothing else is looked at
 }
+
+func (s Semantics) isZero() bool { return reflect.ValueOf(s).IsZero() }

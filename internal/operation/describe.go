@@ -17,6 +17,9 @@ func describe(op *policy.Operation, host string, r reading) {
 		return
 	}
 	s := r.target.segments
+	if r.named != nil {
+		s = r.named.segments
+	}
 	tail := ""
 	if len(s) > 3 {
 		tail, s = "/…", s[len(s)-3:]

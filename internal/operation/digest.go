@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"countersign/internal/catalog"
 	"countersign/policy"
 )
 
@@ -30,13 +31,13 @@ var volatile = map[string]bool{
 	"retry-attempt": true, "sdkversion": true, "x-goog-api-client": true, "x-ms-command-name": true,
 	"amz-sdk-invocation-id": true, "amz-sdk-request": true, "amz-sdk-retry": true, "x-amz-user-agent": true,
 	"x-stainless-retry-count": true, "x-okta-user-agent-extended": true,
-	// AWS dates
-	"x-amz-date": true,
+	// dates of signatures
+	"x-amz-date": true, "x-duo-date": true,
 }
 
 // digest names exactly what would be sent: two requests have one digest only if every field of the canonical form is
 // the same. Each field is preceded by its length, so that no two lists of fields run into the same bytes.
-func (p *Parser) digest(r Request, h header, t target, octets []byte) policy.Digest {
+func (p *Parser) digest(r Request, h header, t target, sem *catalog.Semantics, octets []byte) policy.Digest {
 	f := fields{b: make([]byte, 0, 1024)}
 	f.text(digestDomain)
 	f.text(r.Scheme)
@@ -46,8 +47,9 @@ func (p *Parser) digest(r Request, h header, t target, octets []byte) policy.Dig
 	for _, s := range t.wire {
 		f.text(s)
 	}
-	f.count(len(t.pairs))
-	for _, q := range t.pairs {
+	pairs, algorithm, scope := presigned(t.pairs, sem)
+	f.count(len(pairs))
+	for _, q := range pairs {
 		f.text(q.name)
 		f.text(q.value)
 	}
@@ -66,7 +68,10 @@ func (p *Parser) digest(r Request, h header, t target, octets []byte) policy.Dig
 			f.text(v)
 		}
 	}
-	p.principal(&f, h)
+	p.principal(&f, h, sem)
+	if algorithm != "" && !signature(&f, algorithm, "Credential="+scope) {
+		f.text(scope)
+	}
 	f.count(len(octets))
 	sum := sha256.New()
 	sum.Write(f.b)

@@ -31,7 +31,7 @@ var hopByHop = map[string]bool{
 var credentials = map[string]bool{
 	"authorization": true, "cookie": true, "x-amz-security-token": true, "x-ms-authorization-auxiliary": true,
 	"x-api-key": true, "api-key": true, "x-auth-token": true, "x-goog-api-key": true, "x-goog-iam-authorization-token": true,
-	"private-token": true, "x-vault-token": true, "ocp-apim-subscription-key": true,
+	"private-token": true, "x-vault-token": true, "ocp-apim-subscription-key": true, "dpop": true,
 }
 
 // singles are fields that readers resolve differently when they stand twice with different values.

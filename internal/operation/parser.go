@@ -67,7 +67,7 @@ func (p *Parser) Parse(r Request) (Call, error) {
 	if err != nil {
 		return Call{}, err
 	}
-	t, err := readTarget(r.Target, &s.sem, false)
+	t, err := p.locate(r.Target, &s)
 	if err != nil {
 		return Call{}, err
 	}
@@ -77,28 +77,65 @@ func (p *Parser) Parse(r Request) (Call, error) {
 	if s.mentionsBatch(t) && !s.isBatch(t) {
 		return Call{}, refuse("the path has the batch endpoint in a place where it is not known")
 	}
-	octets, falseLabel, err := p.decodeContent(r.Body, h, s.sem.FoldCase)
+	b, octets, falseLabel, err := p.content(r, h, t, &s)
 	if err != nil {
 		return Call{}, err
 	}
-	b, err := readBody(octets, h.contentType, bodyRules{fold: s.sem.FoldCase, upload: t.isUpload(&s.sem)})
-	if err != nil {
-		return Call{}, err
-	}
-	call := Call{API: s.name(), FalseEncoding: falseLabel, Digest: p.digest(r, h, t, octets)}
+	call := Call{API: s.name(), FalseEncoding: falseLabel, Digest: p.digest(r, h, t, &s.sem, octets), SignedAt: signedAt(h, t, &s.sem)}
 	whole := reading{method: r.Method, target: t, headers: h.forPolicy(), body: b, digest: call.Digest}
 	if whole.override, err = h.methodOverride(r.Method, &s.sem); err != nil {
 		return Call{}, err
 	}
-	if !s.isBatch(t) {
-		call.Inputs = []policy.Input{s.input(whole)}
-		return call, nil
+	if s.isBatch(t) {
+		call.Batch = true
+		call.Inputs, err = s.batchInputs(whole)
+		return call, err
 	}
-	call.Batch = true
-	if call.Inputs, err = s.batchInputs(whole); err != nil {
+	readings, err := s.unfold(whole)
+	if err != nil {
 		return Call{}, err
 	}
+	call.Batch = len(readings) > 1
+	for i, one := range readings {
+		if call.Batch {
+			one.batch = &policy.Batch{Index: i, Size: len(readings)}
+		}
+		call.Inputs = append(call.Inputs, s.input(one))
+	}
 	return call, nil
+}
+
+// locate reads the target, and on a host that no API owns finds the API that lives under its path.
+func (p *Parser) locate(raw string, s *surface) (target, error) {
+	t, err := readTarget(raw, &s.sem, false)
+	if err != nil || s.api != nil {
+		return t, err
+	}
+	api, segments, ok := p.catalog.ByPath(t.segments)
+	if !ok {
+		return t, nil
+	}
+	s.api, s.sem = api, api.Semantics()
+	if t, err = readTarget(raw, &s.sem, false); err != nil { // now with the API's own rules for a query
+		return target{}, err
+	}
+	t.segments = segments
+	return t, nil
+}
+
+// content reads the body. A file on its way into a store is neither decoded nor looked into.
+func (p *Parser) content(r Request, h header, t target, s *surface) (b body, octets []byte, falseLabel bool, err error) {
+	if s.isObject(r.Method, t) {
+		if int64(len(r.Body)) > p.maxDecoded {
+			return body{}, nil, false, refuse("the body is larger than the limit")
+		}
+		return body{kind: kindBinary}, r.Body, false, nil
+	}
+	if octets, falseLabel, err = p.decodeContent(r.Body, h, s.sem.FoldCase); err != nil {
+		return body{}, nil, false, err
+	}
+	b, err = readBody(octets, h.contentType, bodyRules{fold: s.sem.FoldCase, upload: t.isUpload(&s.sem)})
+	return b, octets, falseLabel, err
 }
 
 // checkStart refuses what no listener should have let through; Parse does not rely on them.
@@ -148,12 +185,24 @@ type reading struct {
 	batch   *policy.Batch
 
 	override string // the method that a header puts in the place of POST
+	named    *named // where the operation is named elsewhere than by method and path
+}
+
+// named is what the catalog matches in place of method and path: the names that the API's servers go by.
+type named struct {
+	method   string
+	segments []string
+	args     any // what the operation is given: for conditions and parameters
 }
 
 // input names one operation and makes the policy's document of it, secrets masked.
 func (s *surface) input(r reading) policy.Input {
 	op, secrets := s.operation(r)
 	op.Batch = r.batch
+	shown := r.body.value
+	if r.named != nil && r.named.args != nil {
+		shown = r.named.args
+	}
 	segments := r.target.shown(r.method, &s.sem)
 	return policy.Input{
 		Operation: op,
@@ -162,9 +211,9 @@ func (s *surface) input(r reading) policy.Input {
 			Host:     s.host,
 			Path:     "/" + strings.Join(segments, "/"),
 			Segments: segments,
-			Query:    r.target.query,
+			Query:    s.maskQuery(r.target.query),
 			Headers:  r.headers,
-			Body:     mask(r.body.value, secrets),
+			Body:     mask(shown, secrets),
 			BodyKind: r.body.kind,
 			Digest:   r.digest,
 		},
@@ -174,15 +223,17 @@ func (s *surface) input(r reading) policy.Input {
 // operation asks the catalog what the reading is. A host without a catalog has operations all the same.
 func (s *surface) operation(r reading) (policy.Operation, [][]string) {
 	var m catalog.Match
+	c := catalog.Call{
+		Method: r.method, Segments: r.target.segments, Query: r.target.query, Headers: r.headers, Body: r.body.value, BodyKind: r.body.kind,
+	}
+	if r.named != nil {
+		c.Method, c.Segments = r.named.method, r.named.segments
+		if r.named.args != nil {
+			c.Body = r.named.args
+		}
+	}
 	if s.api != nil {
-		m = s.match(catalog.Call{
-			Method:   r.method,
-			Segments: r.target.segments,
-			Query:    r.target.query,
-			Headers:  r.headers,
-			Body:     r.body.value,
-			BodyKind: r.body.kind,
-		}, r.override)
+		m = s.match(c, r.override)
 		if m.Coverage != catalog.Listed && m.Coverage != catalog.None {
 			m.Coverage = catalog.Unlisted
 		}
@@ -191,7 +242,7 @@ func (s *surface) operation(r reading) (policy.Operation, [][]string) {
 	}
 	if m.Category == "" {
 		m.Category = catalog.OrdinaryWrite
-		if isRead(r.method) {
+		if isRead(c.Method) {
 			m.Category = catalog.Read
 		}
 	}
@@ -203,6 +254,7 @@ func (s *surface) operation(r reading) (policy.Operation, [][]string) {
 		Resource:  policy.Resource{Type: m.ResourceType, ID: m.ResourceID},
 		Params:    m.Params,
 		Sensitive: m.Sensitive,
+		Also:      m.Also,
 		Summary:   plain(m.Summary),
 		Undone:    plain(m.Undone),
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"countersign/internal/catalog"
 )
 
 // maxToken bounds a bearer token that is looked into.
@@ -17,8 +19,8 @@ var identityClaims = []string{"iss", "tid", "sub", "oid", "azp", "appid"}
 
 // principal writes who the credentials speak for, in place of the credentials: a refreshed token is the same call, a
 // token of somebody else is another one. Nothing is verified here; upstream verifies the token it is sent.
-func (p *Parser) principal(f *fields, h header) {
-	signed := false
+func (p *Parser) principal(f *fields, h header, sem *catalog.Semantics) {
+	signed, proven := false, false
 	values := h.all["authorization"]
 	if len(values) > 0 {
 		values = values[:1] // readHeader let only equal ones through
@@ -33,6 +35,9 @@ func (p *Parser) principal(f *fields, h header) {
 			f.text(string(claims[:]))
 		case signature(f, scheme, rest):
 			signed = true
+		case p.proofOf(f, scheme, rest, h):
+			proven = true
+		case keySignature(f, scheme, rest, sem):
 		default:
 			f.text("opaque")
 			f.text(p.keyed(v))
@@ -41,7 +46,8 @@ func (p *Parser) principal(f *fields, h header) {
 	var names []string
 	for name := range h.all {
 		// A SigV4 session token comes with a key id of its own, which stands for both.
-		if credentials[name] && name != "authorization" && (!signed || name != "x-amz-security-token") {
+		// A DPoP proof's key stands for the proof.
+		if credentials[name] && name != "authorization" && (!signed || name != "x-amz-security-token") && (!proven || name != "dpop") {
 			names = append(names, name)
 		}
 	}

@@ -2,7 +2,11 @@
 // read in exactly one way is uninspectable, decided here and never by policy (invariant I5).
 package operation
 
-import "countersign/policy"
+import (
+	"time"
+
+	"countersign/policy"
+)
 
 // Request is one HTTP request as it was received, its authority already bound.
 type Request struct {
@@ -20,6 +24,9 @@ type Call struct {
 	Inputs []policy.Input // Subject, Context and Evidence are for the caller to fill in
 	Digest policy.Digest  // of the whole request
 	Batch  bool
+	// SignedAt is when the call's own signature was made (SigV4, Duo, DPoP), as the call says; zero when it has none.
+	// Upstream takes it for some minutes only.
+	SignedAt time.Time
 	// FalseEncoding says that the body is plain though Content-Encoding claims otherwise; it is forwarded
 	// as it is, without the label (design §3.5).
 	FalseEncoding bool
