@@ -85,7 +85,7 @@ func (s *Server) await(ctx context.Context, att Attachment, wait waiting) (hold.
 	}
 	ctx, wake := context.WithCancelCause(ctx)
 	defer wake(nil)
-	stop := context.AfterFunc(s.stopping, func() { wake(hold.ErrDraining) }) //nolint:contextcheck // the end of the server, beside that of the caller
+	stop := context.AfterFunc(s.stopping, func() { wake(hold.ErrDraining) })
 	defer stop()
 	rec, err := att.Wait(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), hold.ErrDraining) {
@@ -131,6 +131,9 @@ func outcome(rec hold.Record) *refusal.Error {
 		e.Code = refusal.VerificationDenied
 	case hold.TimedOut:
 		e.Code = refusal.VerificationTimedOut
+		if rec.AskedAt.IsZero() { // one push at a time: its turn never came
+			e.Detail = "other verifications of the same person came first, and its time ran out"
+		}
 	case hold.Fraud:
 		e.Code = refusal.VerificationFraud
 	case hold.NotEnrolled:

@@ -43,7 +43,7 @@ func newJudge(c config.Config, log *slog.Logger, loaded func(string, error)) (ju
 	}
 	engine, err := policy.New(policy.Options{
 		Base: rego.Policies(), Paths: c.Policy.Paths, Logger: log, Loaded: loaded,
-		Settings: map[string]any{"unlisted_writes": c.Policy.UnlistedWrites, "trust": c.Requester.Trust},
+		Settings: policySettings(c),
 	})
 	if err != nil {
 		return judge{}, err

@@ -102,6 +102,8 @@ func (c *Checker) Judge(ctx context.Context, req operation.CheckRequest) (Judgem
 	case proxy.Intercepted:
 	case proxy.Tunnelled:
 		return Judgement{ID: req.ID, Effect: policy.Allow, Reasons: []policy.Reason{{Code: "tunnelled", Text: "the host is in upstream.tunnel: its calls pass unread"}}, Catalog: "none"}, nil
+	case proxy.NotAdmitted:
+		return denied(req.ID, "destination_not_allowed", "the host is neither intercepted nor tunnelled"), nil
 	default:
 		return denied(req.ID, "destination_not_allowed", "the host is neither intercepted nor tunnelled"), nil
 	}

@@ -30,7 +30,7 @@ func OpenFile(path string) (File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make journal directory: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -55,7 +55,7 @@ func claim(f *os.File, path, dir string) error {
 	if at, err := os.Stat(path); err != nil || !os.SameFile(at, info) {
 		return fmt.Errorf("open journal %s: %w", path, ErrLocked)
 	}
-	d, err := os.Open(dir) //nolint:gosec // the folder of the file that was just opened
+	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("open journal directory: %w", err)
 	}

@@ -10,7 +10,7 @@ import (
 
 // The categories of design §6.4.
 const (
-	CredentialReset = "credential_reset"
+	CredentialReset = "credential_reset" //nolint:gosec // a category's name
 	AdminPrivilege  = "admin_privilege"
 	PermissionGrant = "permission_grant"
 	AccountCreation = "account_creation"

@@ -111,7 +111,7 @@ func TestFivePushesNotApprovedInAQuarterOfAnHour(t *testing.T) {
 			after(t, 11*time.Second)
 		}
 		o.blocked(9, "per_15m", first.Add(15*time.Minute))
-		after(t, first.Add(15*time.Minute).Sub(time.Now()))
+		after(t, time.Until(first.Add(15*time.Minute)))
 		o.turn(9, providers.TimedOut)
 	})
 }
@@ -124,7 +124,7 @@ func TestApprovedPushesCountOnlyForTheDay(t *testing.T) {
 			after(t, 11*time.Second)
 		}
 		o.blocked(99, "per_day", first.Add(24*time.Hour))
-		after(t, first.Add(24*time.Hour).Sub(time.Now()))
+		after(t, time.Until(first.Add(24*time.Hour)))
 		o.turn(99, providers.Approved)
 	})
 }

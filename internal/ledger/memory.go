@@ -265,7 +265,7 @@ func (e ends) Swap(i, j int) {
 
 // Push is for package heap.
 func (e *ends) Push(x any) {
-	d := x.(*doc) //nolint:errcheck // heap hands back what endLocked gave it
+	d := x.(*doc)
 	d.at = len(*e)
 	*e = append(*e, d)
 }

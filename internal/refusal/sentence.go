@@ -40,7 +40,7 @@ func (e *Error) parts() (why, next string) {
 	case VerificationDenied:
 		return who + " declined the verification request", again
 	case VerificationTimedOut:
-		return who + " did not answer the verification request in time", again
+		return e.because(who + " did not answer the verification request in time"), again
 	case VerificationFraud:
 		return who + " reported the verification request as fraud",
 			e.escalation("No further prompt will be sent until an operator has looked into it.")

@@ -35,7 +35,7 @@ func (k *keys) lookLocked(now bool) {
 }
 
 func readKeyFile(path string) (set *keySet, err error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open JWKS: %w", err)
 	}

@@ -82,7 +82,7 @@ func ReadKey(data []byte) (Key, error) {
 
 // LoadKey reads a private key from a file.
 func LoadKey(path string) (key Key, err error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return Key{}, fmt.Errorf("load key: %w", err)
 	}
@@ -174,7 +174,7 @@ func WriteKeys(dir string, k Key) error {
 }
 
 func create(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // the operator names the folder
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func openKeys(o Options) (*keys, error) {
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, errors.New("requester: jwks is not a usable URL")
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 		return nil, fmt.Errorf("requester: jwks URL with scheme %q: want https, or http to a loopback address", u.Scheme)
 	}
 	k.url, k.client = u.String(), client(o)

@@ -56,7 +56,7 @@ func newClient(o Options) *client {
 				tr.DialContext = o.dial
 			}
 			if tr.TLSClientConfig == nil {
-				tr.TLSClientConfig = &tls.Config{} //nolint:gosec // the minimum is set below
+				tr.TLSClientConfig = &tls.Config{}
 			}
 			tr.TLSClientConfig.MinVersion = tls.VersionTLS12
 			if o.RootCAs != nil {

@@ -249,8 +249,7 @@ func ttlNotEarly(t *testing.T, l hold.Ledger) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rev, err = l.Store(t.Context(), hold.Entry{Key: "hold.a", Value: []byte("two"), Rev: rev, TTL: time.Hour})
-	if err != nil {
+	if _, err = l.Store(t.Context(), hold.Entry{Key: "hold.a", Value: []byte("two"), Rev: rev, TTL: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if rev, err = l.Store(t.Context(), hold.Entry{Key: "hold.b", Value: []byte("gone"), TTL: time.Second}); err != nil || rev == 0 {
