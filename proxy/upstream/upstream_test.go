@@ -278,7 +278,7 @@ func TestASilentUpstreamTimesOut(t *testing.T) {
 		release := make(chan struct{})
 		_, srv := serve(t, h2, func(http.ResponseWriter, *http.Request) { <-release })
 		u := reach(t, srv.Listener.Addr().String(), srv, upstream.Options{Timeout: 50 * time.Millisecond})
-		resp, err := u.RoundTrip(request(t, http.MethodGet, "https://example.com/", "")) //nolint:bodyclose // there is none
+		resp, err := u.RoundTrip(request(t, http.MethodGet, "https://example.com/", ""))
 		if !errors.Is(err, upstream.ErrTimeout) {
 			t.Errorf("h2=%t: pooled: got %v, %v, want ErrTimeout", h2, resp, err)
 		}
@@ -286,7 +286,7 @@ func TestASilentUpstreamTimesOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err = conn.RoundTrip(request(t, http.MethodPost, "https://example.com/", "x")) //nolint:bodyclose // there is none
+		resp, err = conn.RoundTrip(request(t, http.MethodPost, "https://example.com/", "x"))
 		if !errors.Is(err, upstream.ErrTimeout) {
 			t.Errorf("h2=%t: fresh: got %v, %v, want ErrTimeout", h2, resp, err)
 		}
@@ -300,7 +300,7 @@ func TestACallerWhoLeavesIsNoTimeout(t *testing.T) {
 	defer close(release)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-entered; cancel() }()
-	resp, err := u.RoundTrip(request(t, http.MethodGet, "https://example.com/", "").WithContext(ctx)) //nolint:bodyclose // there is none
+	resp, err := u.RoundTrip(request(t, http.MethodGet, "https://example.com/", "").WithContext(ctx))
 	if !errors.Is(err, context.Canceled) || errors.Is(err, upstream.ErrTimeout) || errors.Is(err, upstream.ErrUnreachable) {
 		t.Errorf("got %v, %v, want context.Canceled", resp, err)
 	}

@@ -97,7 +97,7 @@ func (s *story) once(ctx context.Context, method, path, body, who string) (_ rep
 	if err != nil {
 		return reply{}, 0, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it was read to its end
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return reply{}, 0, err
