@@ -25,32 +25,16 @@ func compile(ctx context.Context, base, custom []source, settings map[string]any
 		}
 	}()
 	caps := capabilities()
-	modules, err := parseModules(base, custom, caps)
+	a, err := assemble(base, custom, settings, caps)
 	if err != nil {
 		return nil, err
 	}
-	data, err := readData(custom)
-	if err != nil {
-		return nil, err
-	}
-	asserted, err := assertedFor(data)
-	if err != nil {
-		return nil, err
-	}
-	text, err := json.Marshal(settings)
-	if err != nil {
-		return nil, fmt.Errorf("settings: %w", err)
-	}
-	if err := merge(data, map[string]any{"countersign": map[string]any{"settings": settings}}, ""); err != nil {
-		return nil, err
-	}
-	store := inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true))
-	compiler, err := compileModules(ctx, modules, store, caps)
+	compiler, err := compileModules(ctx, a.modules, a.store, caps)
 	if err != nil {
 		return nil, err
 	}
 	query, err := rego.New(
-		rego.Query(entry), rego.Compiler(compiler), rego.Store(store), rego.Capabilities(caps),
+		rego.Query(entry), rego.Compiler(compiler), rego.Store(a.store), rego.Capabilities(caps),
 		// A builtin that fails, say lower() of a number, would make its rule undefined: a deny that is not one.
 		rego.StrictBuiltinErrors(true),
 	).PrepareForEval(ctx)
@@ -58,7 +42,41 @@ func compile(ctx context.Context, base, custom []source, settings map[string]any
 		return nil, err
 	}
 	return &ruleset{
-		query: query, revision: revisionOf(base, custom, text), asserted: asserted, eager: eagerInput(compiler),
+		query: query, revision: a.revision, asserted: a.asserted, eager: eagerInput(compiler),
+	}, nil
+}
+
+// assembly is a policy that has been read and put together, and not yet compiled.
+type assembly struct {
+	modules  map[string]*ast.Module
+	store    storage.Store
+	asserted map[string]bool
+	revision string
+}
+
+func assemble(base, custom []source, settings map[string]any, caps *ast.Capabilities) (assembly, error) {
+	modules, err := parseModules(base, custom, caps)
+	if err != nil {
+		return assembly{}, err
+	}
+	data, err := readData(custom)
+	if err != nil {
+		return assembly{}, err
+	}
+	asserted, err := assertedFor(data)
+	if err != nil {
+		return assembly{}, err
+	}
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return assembly{}, fmt.Errorf("settings: %w", err)
+	}
+	if err := merge(data, map[string]any{"countersign": map[string]any{"settings": settings}}, ""); err != nil {
+		return assembly{}, err
+	}
+	return assembly{
+		modules: modules, asserted: asserted, revision: revisionOf(base, custom, text),
+		store: inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true)),
 	}, nil
 }
 
@@ -105,7 +123,11 @@ func parseModules(base, custom []source, caps *ast.Capabilities) (map[string]*as
 		parse(s, func(*ast.Module) error { return nil })
 	}
 	for _, s := range custom {
-		parse(s, ownModule)
+		if s.test() {
+			parse(s, testModule)
+		} else {
+			parse(s, ownModule)
+		}
 	}
 	return modules, errors.Join(wrong...)
 }
@@ -144,6 +166,24 @@ func ownModule(m *ast.Module) error {
 		}
 	default:
 		say(at, "package %s: a customer may define countersign.rules and countersign.config only", strings.Join(pkg, "."))
+	}
+	return errors.Join(wrong...)
+}
+
+// testModule refuses tests that would change what they test: the sidecar does not load them.
+func testModule(m *ast.Module) error {
+	pkg := packagePath(m.Package)
+	if len(pkg) == 0 || pkg[0] != "countersign" || len(pkg) > 1 && pkg[1] == "rules_test" {
+		return nil
+	}
+	if len(pkg) != 2 || pkg[1] != "rules" {
+		return fmt.Errorf("%s: package %s: tests go into countersign.rules_test, countersign.rules or a package of your own", location(m.Package.Location), strings.Join(pkg, "."))
+	}
+	var wrong []error
+	for _, rule := range m.Rules {
+		if name := ruleName(rule); slices.Contains(entryPoints[:], name) {
+			wrong = append(wrong, fmt.Errorf("%s: %s in a test would count in the test only", location(rule.Location), name))
+		}
 	}
 	return errors.Join(wrong...)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,8 @@ const (
 	maxDepth     = 16
 )
 
+const testSuffix = "_test.rego"
+
 // source is one file of a policy.
 type source struct {
 	name string // stable across machines: position of the path, and name below it
@@ -29,6 +32,8 @@ type source struct {
 }
 
 func (s source) module() bool { return path.Ext(s.file) == ".rego" }
+
+func (s source) test() bool { return strings.HasSuffix(s.file, testSuffix) }
 
 // readBase reads the built-in policy.
 func readBase(fsys fs.FS) ([]source, error) {
@@ -65,6 +70,17 @@ func readPaths(paths []string) ([]source, string, error) {
 	return nil, "", errors.New("the files change faster than they can be read")
 }
 
+// readWithTests reads customers' files and their tests, once: for tools.
+func readWithTests(paths []string) ([]source, error) {
+	c := &collector{tests: true}
+	for i, p := range paths {
+		if err := c.add(i, p); err != nil {
+			return nil, err
+		}
+	}
+	return c.found, nil
+}
+
 func stampPaths(paths []string) (string, error) {
 	c, err := collect(paths, false)
 	return c.stamp.String(), err
@@ -86,6 +102,7 @@ type collector struct {
 	root     string // what fsys is rooted at; "" for the built-in policy
 	prefix   string
 	statOnly bool
+	tests    bool // take the tests, too
 	found    []source
 	stamp    strings.Builder
 	files    int
@@ -101,12 +118,12 @@ func (c *collector) add(i int, p string) error {
 	}
 	c.prefix = fmt.Sprintf("%d/", i)
 	if !info.IsDir() {
-		if !policyFile(p) {
+		if !c.wants(p) {
 			return fmt.Errorf("policy path %s: want a .rego, .json, .yaml or .yml file that is no test", p)
 		}
 		c.root = filepath.Dir(p)
 		c.fsys = os.DirFS(c.root)
-		return c.take(filepath.Base(p), info)
+		return errors.Join(c.take(filepath.Base(p), info), c.besides(filepath.Base(p)))
 	}
 	before := c.files
 	c.root = p
@@ -118,6 +135,22 @@ func (c *collector) add(i int, p string) error {
 		return fmt.Errorf("policy path %s: no policy file in it", p)
 	}
 	return nil
+}
+
+// besides takes the tests that lie next to a file.
+func (c *collector) besides(name string) error {
+	module, isModule := strings.CutSuffix(name, ".rego")
+	if !c.tests || !isModule || strings.HasSuffix(name, testSuffix) {
+		return nil
+	}
+	info, err := fs.Stat(c.fsys, module+testSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("policy path: %w", err)
+	}
+	return c.take(module+testSuffix, info)
 }
 
 // walk goes through a directory. It follows symbolic links, because a Kubernetes volume is made of them, and
@@ -142,7 +175,7 @@ func (c *collector) walk(dir string, depth int) error {
 		switch {
 		case info.IsDir():
 			err = c.walk(name, depth+1)
-		case policyFile(name):
+		case c.wants(name):
 			err = c.take(name, info)
 		}
 		if err != nil {
@@ -153,6 +186,12 @@ func (c *collector) walk(dir string, depth int) error {
 }
 
 func (c *collector) take(name string, info fs.FileInfo) error {
+	if c.tests { // tools are given more than one name for a file; the sidecar would say that its rules are there twice
+		file := c.file(name)
+		if slices.ContainsFunc(c.found, func(s source) bool { return s.file == file }) {
+			return nil
+		}
+	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s: not a regular file", c.file(name))
 	}
@@ -172,6 +211,10 @@ func (c *collector) take(name string, info fs.FileInfo) error {
 	}
 	c.found = append(c.found, source{name: c.prefix + name, file: c.file(name), body: body})
 	return nil
+}
+
+func (c *collector) wants(name string) bool {
+	return policyFile(name) || c.tests && strings.HasSuffix(name, testSuffix)
 }
 
 func (c *collector) file(name string) string {
@@ -198,7 +241,7 @@ func readFile(fsys fs.FS, name string) (body []byte, err error) {
 func policyFile(name string) bool {
 	switch path.Ext(filepath.ToSlash(name)) {
 	case ".rego":
-		return !strings.HasSuffix(name, "_test.rego")
+		return !strings.HasSuffix(name, testSuffix)
 	case ".json", ".yaml", ".yml":
 		return true
 	default:

@@ -12,11 +12,17 @@ import (
 //go:embed decision.rego exempt.rego floor.rego reasons.rego requirement.rego self.rego shape.rego
 var policies embed.FS
 
+//go:embed testing/testing.rego
+var testing embed.FS
+
 //go:embed catalog/*.json
 var catalog embed.FS
 
 // Policies returns the built-in policy: the modules at its root, without their tests.
 func Policies() fs.FS { return policies }
+
+// Testing returns package countersign.testing: what the tests of customers' rules may start from.
+func Testing() fs.FS { return testing }
 
 // Catalog returns the catalog: one JSON file for every admin API, at its root.
 func Catalog() fs.FS {
