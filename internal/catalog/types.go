@@ -89,8 +89,9 @@ type Semantics struct {
 // AWS tells the services of AWS apart by how their requests name an operation. A service in neither list is read by
 // method and path, and its reads are not taken for reads once the request names an action somewhere.
 type AWS struct {
-	RPC  []string `json:"rpc"`  // query, JSON and CBOR protocols: the operation has a name
-	REST []string `json:"rest"` // the operation is method and path, and nothing else is looked at
+	RPC   []string `json:"rpc"`   // query, JSON and CBOR protocols: the operation has a name
+	Paths []string `json:"paths"` // of RPC, those where an action's path is what it acts on
+	REST  []string `json:"rest"`  // the operation is method and path, and nothing else is looked at
 }
 
 func (s Semantics) isZero() bool { return reflect.ValueOf(s).IsZero() }

@@ -10,13 +10,14 @@ import (
 // condition is one test on the body or the query; an entry's conditions hold together. A body that could not be read
 // into properties satisfies Has and Is of a sensitive entry and never Only: what is not seen is not ordinary.
 type condition struct {
-	Has   []string            `json:"has"`    // one of these body paths is there
-	Only  []string            `json:"only"`   // an object, not empty, whose properties are all in this list
-	Is    map[string][]string `json:"is"`     // one of these body paths has one of these values
-	All   map[string][]string `json:"all"`    // these body paths are there and every value has one of these values
-	Query map[string][]string `json:"query"`  // one of these query parameters has one of these words, or is there at all: "*"
-	Head  map[string][]string `json:"header"` // one of these header fields has one of these values, or is there at all: "*"
-	Bound bool                `json:"bound"`  // somewhere in the body a relation is written: x@odata.bind, @odata.id, @removed
+	Has   []string            `json:"has"`        // one of these body paths is there
+	Only  []string            `json:"only"`       // an object, not empty, whose properties are all in this list
+	Is    map[string][]string `json:"is"`         // one of these body paths has one of these values
+	All   map[string][]string `json:"all"`        // these body paths are there and every value has one of these values
+	Query map[string][]string `json:"query"`      // one of these query parameters has one of these words, or is there at all: "*"
+	Head  map[string][]string `json:"header"`     // one of these header fields has one of these values, or is there at all: "*"
+	Asks  []string            `json:"query_only"` // every query parameter is one of these; none at all is good
+	Bound bool                `json:"bound"`      // somewhere in the body a relation is written: x@odata.bind, @odata.id, @removed
 	Not   *condition          `json:"not"`
 
 	Fields map[string][]string `json:"fields"` // at these body paths are objects that have nothing but these properties
@@ -33,13 +34,13 @@ type valueTest struct {
 
 func (c *condition) compile() error {
 	kinds := 0
-	for _, set := range []bool{len(c.Has) > 0, len(c.Only) > 0, len(c.Is) > 0, len(c.All) > 0, len(c.Query) > 0, len(c.Head) > 0, c.Bound, c.Not != nil, len(c.Fields) > 0, len(c.Text) > 0} {
+	for _, set := range []bool{len(c.Has) > 0, len(c.Only) > 0, len(c.Is) > 0, len(c.All) > 0, len(c.Query) > 0, len(c.Head) > 0, len(c.Asks) > 0, c.Bound, c.Not != nil, len(c.Fields) > 0, len(c.Text) > 0} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		return errors.New("when: a condition is exactly one of has, only, is, all, query, header, bound, not, fields, text")
+		return errors.New("when: a condition is exactly one of has, only, is, all, query, query_only, header, bound, not, fields, text")
 	}
 	for _, s := range c.Has {
 		p, err := parseBodyPath(s)
@@ -87,6 +88,8 @@ func (c *condition) holds(call *Call, fold, doubt bool) bool {
 		return !c.Not.holds(call, fold, !doubt)
 	case len(c.Query) > 0:
 		return queryHas(call.Query, c.Query, fold)
+	case len(c.Asks) > 0:
+		return !queryExceeds(call.Query, c.Asks, fold)
 	case len(c.Head) > 0:
 		return headerHas(call.Headers, c.Head)
 	case len(c.Text) > 0:
@@ -172,55 +175,6 @@ func scalar(v any) string {
 	default:
 		return fmt.Sprint(v)
 	}
-}
-
-func queryHas(query, want map[string][]string, fold bool) bool {
-	for name, values := range query {
-		for key, words := range want {
-			if !sameName(strings.TrimPrefix(name, "$"), strings.TrimPrefix(key, "$"), fold) {
-				continue
-			}
-			if slices.Contains(words, "*") {
-				return true
-			}
-			for _, v := range values {
-				if slices.ContainsFunc(words, func(w string) bool { return mentions(v, w) }) {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// headerHas compares names and values as patterns with a * at either end; names and values fold.
-func headerHas(have, want map[string][]string) bool {
-	for name, values := range have {
-		for key, patterns := range want {
-			if keyMatches(key, name, true) && slices.ContainsFunc(values, func(v string) bool {
-				return slices.ContainsFunc(patterns, func(p string) bool { return wild(strings.ToLower(p), strings.ToLower(v)) })
-			}) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// mentions reports whether word stands in v, as a whole: not as a part of a longer name.
-func mentions(v, word string) bool {
-	if strings.Contains(v, "*") { // $select=* asks for everything
-		return true
-	}
-	isName := func(r rune) bool {
-		return r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r > 127
-	}
-	for f := range strings.FieldsFuncSeq(v, func(r rune) bool { return !isName(r) }) {
-		if strings.EqualFold(f, word) {
-			return true
-		}
-	}
-	return false
 }
 
 func bound(body any) bool {

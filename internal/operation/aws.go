@@ -21,7 +21,7 @@ func (s *surface) awsCall(r reading) (reading, error) {
 	if slices.Contains(s.sem.AWS.REST, service) {
 		return r.as(r.method, nil, rest...), nil
 	}
-	action, args, err := awsOperation(r)
+	action, args, err := awsOperation(r, slices.Contains(s.sem.AWS.Paths, service))
 	switch {
 	case err != nil:
 		return r, err
@@ -35,10 +35,13 @@ func (s *surface) awsCall(r reading) (reading, error) {
 }
 
 // awsOperation finds the operation's name, and its parameters where they are not the body as it stands.
-func awsOperation(r reading) (name string, args any, err error) {
+func awsOperation(r reading, anyPath bool) (name string, args any, err error) {
 	query, err := awsQueryOperation(r)
 	if err != nil {
 		return "", nil, err
+	}
+	if query != "" && len(r.target.segments) > 0 && !anyPath {
+		return "", nil, refuse("the action is named beside a path")
 	}
 	target, err := awsTargetOperation(r)
 	if err != nil {
