@@ -36,7 +36,7 @@ const (
 
 // rig is a sidecar that was started from a written file, between simulated services.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	duo     *duo.Server
 	graph   *graph.Server
@@ -44,6 +44,7 @@ type rig struct {
 	key     requester.Key
 	token   string // of the agent, for Graph
 	log     *syncBuffer
+	level   slog.Level
 	stop    func() error // ends the sidecar in order; safe to call twice
 }
 
@@ -52,9 +53,12 @@ type options struct {
 	lifetime time.Duration
 	extra    string
 	config   string // replaces the verification section
+	graph    string // address of another Graph, with graphCA for its certificate
+	graphCA  []byte
+	level    slog.Level // of the log; everything for 0
 }
 
-func start(t *testing.T, o options) *rig {
+func start(t testing.TB, o options) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), log: &syncBuffer{}}
 	var err error
@@ -78,7 +82,13 @@ func start(t *testing.T, o options) *rig {
 	if err := requester.WriteKeys(filepath.Join(r.dir, "keys"), r.key); err != nil {
 		t.Fatal(err)
 	}
-	r.write("graph-ca.pem", r.graph.CertPEM())
+	if o.graph == "" {
+		o.graph, o.graphCA = r.graph.Addr(), r.graph.CertPEM()
+	}
+	if r.level = o.level; o.level == 0 {
+		r.level = slog.LevelDebug
+	}
+	r.write("graph-ca.pem", o.graphCA)
 	r.write("duo-ca.pem", r.duo.CertPEM())
 	r.write("sidecar.yaml", []byte(r.yaml(o)))
 	r.run()
@@ -109,7 +119,7 @@ providers:
   duo: {type: duo, host: "%[4]s", integration_key: "%[5]s", secret_key: "${env:DUO_SKEY}", root_cas: duo-ca.pem}
 %[6]s
 %[7]s
-`, r.graph.Addr(), issuer, ctlToken, r.duo.Host(), r.duo.IntegrationKey(), verification, o.extra)
+`, o.graph, issuer, ctlToken, r.duo.Host(), r.duo.IntegrationKey(), verification, o.extra)
 }
 
 // run starts the sidecar on the file in the rig's folder.
@@ -121,7 +131,7 @@ func (r *rig) run() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: r.level}))
 	sidecar, err := app.New(r.t.Context(), app.Options{Config: c, Version: "test", Logger: log})
 	if err != nil {
 		r.t.Fatal(err)
