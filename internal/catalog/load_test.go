@@ -25,7 +25,7 @@ func TestEveryProblemIsReportedWithItsFileAndEntry(t *testing.T) {
 			{"name": "category", "method": "POST", "path": "/a", "category": "nice"},
 			{"name": "method", "method": "FETCH", "path": "/a", "category": "read"},
 			{"name": "path", "method": "POST", "path": "a/", "category": "read"},
-			{"name": "stars", "method": "POST", "path": "/**/a/**/b/**", "category": "read"},
+			{"name": "stars", "method": "POST", "path": "/**/a/**/b/**/c/**", "category": "read"},
 			{"name": "root", "method": "POST", "path": "@nobody/a", "category": "read"},
 			{"name": "words", "method": "POST", "path": "/a", "category": "credential_reset"},
 			{"name": "hole", "method": "POST", "path": "/a", "category": "read", "summary": "of {nothing}"},

@@ -39,7 +39,7 @@ const (
 type token struct {
 	kind kind
 	text string // lower case where the API folds
-	name string // what the segment is captured as, if anything
+	name string // what the segment is captured as, if anything; the segments, of a rest
 }
 
 // pattern is a path of tokens. Patterns are compared by the calls they cover.
@@ -49,7 +49,7 @@ type pattern struct {
 	rank   int // more literal, then more fixed segments, then no rest: a pattern inside another one never ranks below it
 }
 
-const maxRests = 2 // keeps the walk quadratic in the depth of a path at worst
+const maxRests = 3 // keeps the walk cubic in the depth of a path at worst, and in fact linear: what follows a ** is a name
 
 // expand replaces a leading root and (a|b) alternatives by the paths they stand for.
 func (a *API) expand(paths []string) ([]string, error) {
@@ -151,6 +151,8 @@ func parseToken(seg string, fold bool) (token, error) {
 		return token{}, errors.New("empty segment")
 	case seg == "**":
 		return token{kind: rest}, nil
+	case strings.HasPrefix(seg, "{") && strings.HasSuffix(seg, "...}") && !strings.ContainsAny(seg[1:len(seg)-4], "{}*=.") && len(seg) > 5:
+		return token{kind: rest, name: seg[1 : len(seg)-4]}, nil
 	case strings.HasPrefix(seg, "{") && strings.HasSuffix(seg, "}"):
 		as, text, fixed := strings.Cut(seg[1:len(seg)-1], "=")
 		if as == "" || strings.ContainsAny(as, "{}*") || fixed && text == "" {
@@ -231,6 +233,9 @@ func captureTokens(p []token, segments, folded []string, out map[string]string) 
 	if p[0].kind == rest {
 		for n := range len(segments) + 1 {
 			if captureTokens(p[1:], segments[n:], folded[n:], out) {
+				if p[0].name != "" {
+					out[p[0].name] = "/" + strings.Join(segments[:n], "/")
+				}
 				return true
 			}
 		}

@@ -75,6 +75,9 @@ func displayed(table map[string]string, v string) string {
 			return name
 		}
 	}
+	if name, ok := table[strings.ToLower(v[strings.LastIndexByte(v, '/')+1:])]; ok && strings.HasPrefix(v, "/") {
+		return name // Azure writes an id with its whole path: /subscriptions/…/roleDefinitions/ID
+	}
 	return v
 }
 
