@@ -17,6 +17,9 @@ import (
 // entry is the one question that is asked of the policy.
 const entry = "data.countersign.decision"
 
+// builtIn begins the names of our own modules.
+const builtIn = "rego:"
+
 // compile makes a ruleset of the built-in policy, customers' files and the settings, or says what is wrong with them.
 func compile(ctx context.Context, base, custom []source, settings map[string]any) (r *ruleset, err error) {
 	defer func() {
@@ -42,7 +45,7 @@ func compile(ctx context.Context, base, custom []source, settings map[string]any
 		return nil, err
 	}
 	return &ruleset{
-		query: query, revision: a.revision, asserted: a.asserted, eager: eagerInput(compiler),
+		query: query, revision: a.revision, asserted: a.asserted, eager: eagerInput(compiler), rules: rulesOf(a.modules),
 	}, nil
 }
 
@@ -119,7 +122,7 @@ func parseModules(base, custom []source, caps *ast.Capabilities) (map[string]*as
 		modules[s.name] = m
 	}
 	for _, s := range base {
-		s.name = "rego:" + s.name // no customer's file may replace a built-in one by its name
+		s.name = builtIn + s.name // no customer's file may replace a built-in one by its name
 		parse(s, func(*ast.Module) error { return nil })
 	}
 	for _, s := range custom {

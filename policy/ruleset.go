@@ -18,6 +18,7 @@ type ruleset struct {
 	revision string
 	asserted map[string]bool // categories for which a plain header suffices
 	eager    bool            // input must be built whole: see eagerInput
+	rules    []ruleAt        // that Explain tells of
 }
 
 // decide evaluates and decodes. Whatever goes wrong, panics and lateness included, leaves the zero decision.
@@ -49,15 +50,16 @@ func (r *ruleset) decide(ctx context.Context, in Input, now time.Time, deadline 
 	return d, nil
 }
 
-func (r *ruleset) eval(ctx context.Context, in Input, now time.Time) (any, error) {
+func (r *ruleset) eval(ctx context.Context, in Input, now time.Time, more ...rego.EvalOption) (any, error) {
 	value, err := inputValue(in, r.eager)
 	if err != nil {
 		return nil, err
 	}
 	// Left to itself, Eval starts a goroutine for every evaluation just to watch the context.
 	cancel := canceller(func() bool { return ctx.Err() != nil })
-	rs, err := r.query.Eval(ctx, rego.EvalParsedInput(value), rego.EvalTime(now),
-		rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()))
+	rs, err := r.query.Eval(ctx, append([]rego.EvalOption{
+		rego.EvalParsedInput(value), rego.EvalTime(now), rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()),
+	}, more...)...)
 	switch {
 	case err != nil && topdown.IsCancel(err):
 		return nil, fmt.Errorf("%w: evaluation cancelled", ErrUnavailable)

@@ -11,16 +11,7 @@ import (
 // no rule reads is never converted, so that a body costs nothing until a rule looks into it. Building it from
 // ordinary objects would not do, since they hash their content, at any depth, when they are made.
 func inputValue(in Input, eager bool) (ast.Value, error) {
-	doc := map[string]any{
-		"subject":   subjectDoc(in.Subject),
-		"operation": operationDoc(in.Operation),
-		"request":   requestDoc(in.Request),
-		"context": map[string]any{
-			"time":     in.Context.Time.Format(time.RFC3339Nano),
-			"revision": in.Context.Revision,
-		},
-		"evidence": evidenceDoc(in.Evidence),
-	}
+	doc := inputDoc(in)
 	if !eager {
 		return ast.LazyObject(doc), nil
 	}
@@ -30,6 +21,19 @@ func inputValue(in Input, eager bool) (ast.Value, error) {
 		return nil, fmt.Errorf("%w: the input cannot be converted", ErrUnavailable)
 	}
 	return v, nil
+}
+
+func inputDoc(in Input) map[string]any {
+	return map[string]any{
+		"subject":   subjectDoc(in.Subject),
+		"operation": operationDoc(in.Operation),
+		"request":   requestDoc(in.Request),
+		"context": map[string]any{
+			"time":     in.Context.Time.Format(time.RFC3339Nano),
+			"revision": in.Context.Revision,
+		},
+		"evidence": evidenceDoc(in.Evidence),
+	}
 }
 
 func subjectDoc(s Subject) map[string]any {

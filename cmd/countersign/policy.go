@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"countersign/internal/app"
 	"countersign/internal/config"
@@ -12,7 +14,7 @@ import (
 
 func policyCommand(s streams) *cobra.Command {
 	return group("policy", "Test, check and ship the Rego on top of the built-in policy",
-		policyTestCommand(s))
+		policyTestCommand(s), policyExplainCommand(s))
 }
 
 func policyTestCommand(s streams) *cobra.Command {
@@ -48,5 +50,51 @@ is none, or when the sidecar would refuse the files.`,
 	cmd.Flags().Float64Var(&o.Threshold, "threshold", 0, "fail below this coverage, in per cent")
 	cmd.Flags().BoolVarP(&o.Verbose, "verbose", "v", false, "name the tests that passed, too")
 	cmd.Flags().BoolVar(&o.JSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+func policyExplainCommand(s streams) *cobra.Command {
+	var file, at string
+	var o app.ExplainOptions
+	cmd := &cobra.Command{
+		Use:   "explain [FILE|-]",
+		Short: "Say why a request is decided as it is: which catalog entry, which rules",
+		Long: `Reads requests in the form of check, one a line, and tells for each which catalog entry names it, which rules held, and at which
+expression each of your other rules stopped. A line may also have "subject" (as policy sees it) and "time".`,
+		Args: cobra.MaximumNArgs(1),
+		PreRunE: func(*cobra.Command, []string) (err error) {
+			if at != "" {
+				if o.At, err = time.Parse(time.RFC3339, at); err != nil {
+					return fmt.Errorf("--at: want a time such as 2026-11-24T10:00:00Z, not %q", at)
+				}
+			}
+			return nil
+		},
+		RunE: does(func(ctx context.Context, args []string) error {
+			c, err := config.Load(file, config.OS())
+			if err != nil {
+				return err
+			}
+			checker, err := app.NewChecker(c, slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelError + 1})))
+			if err != nil {
+				return err
+			}
+			in, err := input(s.in, args)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = in.Close() }() // it was only read
+			bad, err := checker.Explain(ctx, o, in, s.out, s.err)
+			if err == nil && bad > 0 {
+				err = fmt.Errorf("%d lines could not be parsed", bad)
+			}
+			return err
+		}),
+	}
+	configFlag(cmd, &file)
+	cmd.Flags().StringVar(&o.Requester, "requester", "", "the attested requester, where the line has no subject")
+	cmd.Flags().StringVar(&o.Ticket, "ticket", "", "the ticket, where the line has no subject")
+	cmd.Flags().StringVar(&at, "at", "", "the time of the decision (RFC 3339), where the line has none; default: now")
+	cmd.Flags().BoolVar(&o.JSON, "json", false, "print JSON documents, with the input as policy sees it")
 	return cmd
 }

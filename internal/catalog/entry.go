@@ -56,6 +56,7 @@ type rawEntry struct {
 // entry is one entry for one path, ready to match.
 type entry struct {
 	name, category, resource, file string
+	method, source                 string // as written, for Explain
 
 	inside          []string
 	methods         methods
@@ -84,6 +85,7 @@ func (a *API) compile(raw rawEntry) ([]*entry, error) {
 	}
 	e := entry{
 		name: raw.Name, category: raw.Category, resource: raw.Resource, inside: raw.Inside, when: raw.When,
+		method: raw.Method, source: raw.Source,
 		sensitive: known && rank < severity[Read] || raw.Sensitive, params: map[string]bodyPath{},
 	}
 	note(raw.consistent(e.sensitive))

@@ -27,14 +27,14 @@ read := {
 		"resource": {"type": "user", "id": "bob@contoso.com"},
 		"params": {},
 		"sensitive": false,
-		"summary": "GET graph.microsoft.com/users/bob@contoso.com",
+		"summary": "GET graph.microsoft.com/v1.0/users/bob@contoso.com",
 		"undone": "",
 	},
 	"request": {
 		"method": "GET",
 		"host": "graph.microsoft.com",
-		"path": "/users/bob@contoso.com",
-		"segments": ["users", "bob@contoso.com"],
+		"path": "/v1.0/users/bob@contoso.com",
+		"segments": ["v1.0", "users", "bob@contoso.com"],
 		"query": {},
 		"headers": {},
 		"body": null,
@@ -84,8 +84,8 @@ elevation := call({
 	},
 	"request": {
 		"method": "POST",
-		"path": "/roleManagement/directory/roleAssignments",
-		"segments": ["roleManagement", "directory", "roleAssignments"],
+		"path": "/v1.0/roleManagement/directory/roleAssignments",
+		"segments": ["v1.0", "roleManagement", "directory", "roleAssignments"],
 		"body": {"roleDefinitionId": "62e90394-69f5-4237-9190-012177145e10", "principalId": "bob@contoso.com"},
 		"body_kind": "json",
 	},
@@ -103,7 +103,7 @@ grant := call({
 		"summary": "Add bob@contoso.com to the group finance",
 		"undone": "bob@contoso.com was not added to the group finance",
 	},
-	"request": {"method": "POST", "path": "/groups/finance/members/$ref", "segments": ["groups", "finance", "members", "$ref"]},
+	"request": {"method": "POST", "path": "/v1.0/groups/finance/members/$ref", "segments": ["v1.0", "groups", "finance", "members", "$ref"]},
 })
 
 # at is the same call at another time (RFC 3339).

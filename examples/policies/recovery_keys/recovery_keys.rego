@@ -9,6 +9,6 @@ step_up contains {
 	"text": "It is about keys that unlock a device.",
 	"requirement": {"providers": ["duo"]},
 } if {
-	some collection in ["recoveryKeys", "deviceLocalCredentials"]
-	collection in input.request.segments
+	some segment in input.request.segments
+	lower(segment) in {"recoverykeys", "devicelocalcredentials"}
 }
