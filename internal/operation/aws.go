@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// The roots under which the catalog has AWS operations: by name, and by method and path.
+// The roots under which the catalog has AWS operations: by name, by method and path, and objects of S3, whose keys may
+// look like anything.
 const (
-	awsAction = "action"
-	awsREST   = "rest"
+	awsAction  = "action"
+	awsREST    = "rest"
+	awsObjects = "s3"
 )
 
 // awsCall names the operation of an AWS request. Which protocol a service speaks is the catalog's data: an action named to a
@@ -18,6 +20,9 @@ const (
 func (s *surface) awsCall(r reading) (reading, error) {
 	service := awsService(s.api.Labels(s.host))
 	rest := append([]string{awsREST, service}, r.target.segments...)
+	if service == awsObjects {
+		return r.as(r.method, nil, rest[1:]...), nil
+	}
 	if slices.Contains(s.sem.AWS.REST, service) {
 		return r.as(r.method, nil, rest...), nil
 	}
@@ -172,7 +177,7 @@ func awsService(labels []string) string {
 	}
 	service = strings.TrimSuffix(strings.TrimPrefix(service, "fips-"), "-fips")
 	if s := service; (s == "s3" || strings.HasPrefix(s, "s3-") || strings.HasPrefix(s, "s3express-")) && s != "s3-control" {
-		return "s3" // s3-us-west-2, s3-accelerate, s3-object-lambda: objects all
+		return awsObjects // s3-us-west-2, s3-accelerate, s3-object-lambda: objects all
 	}
 	return service
 }
@@ -199,7 +204,7 @@ func isRegion(s string) bool {
 // isObject reports whether a request carries a file to be stored: an object of S3, written without one of the queries
 // that make it something else.
 func (s *surface) isObject(method string, t target) bool {
-	if s.sem.AWS == nil || method != "PUT" || len(t.segments) == 0 || awsService(s.api.Labels(s.host)) != "s3" {
+	if s.sem.AWS == nil || method != "PUT" || len(t.segments) == 0 || awsService(s.api.Labels(s.host)) != awsObjects {
 		return false
 	}
 	for name := range t.query {
