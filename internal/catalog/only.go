@@ -1,34 +1,45 @@
 package catalog
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // only reports whether a body is an object, not empty, with nothing but the named properties. A name of several parts,
-// profile/city, allows that property of an object and none beside it.
+// profile/city, allows that property of an object, or of each object in a list, and none beside it.
 func only(body any, names []string, fold bool) bool {
 	m, ok := body.(map[string]any)
 	return ok && len(m) > 0 && within(m, names, fold)
 }
 
-func within(m map[string]any, names []string, fold bool) bool {
-	for k, v := range m {
-		var inner []string
-		known := false
-		for _, n := range names {
-			if sameName(k, n, fold) {
-				known = true
-				break
-			}
-			if head, tail, ok := strings.Cut(n, "/"); ok && sameName(k, head, fold) {
-				inner = append(inner, tail)
+func within(v any, names []string, fold bool) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, child := range v {
+			whole, inner := allowed(k, names, fold)
+			if !whole && (len(inner) == 0 || !within(child, inner, fold)) {
+				return false
 			}
 		}
-		if known {
-			continue
-		}
-		child, ok := v.(map[string]any) // a list is not looked into: its elements may be anything
-		if !ok || len(inner) == 0 || !within(child, inner, fold) {
-			return false
+		return true
+	case []any:
+		return !slices.ContainsFunc(v, func(e any) bool { return !within(e, names, fold) })
+	default:
+		return false
+	}
+}
+
+// allowed says whether a property may be there with whatever is in it, and else which names may stand in it.
+func allowed(key string, names []string, fold bool) (whole bool, inner []string) {
+	for _, n := range names {
+		head, tail, deep := strings.Cut(n, "/")
+		switch {
+		case !sameName(key, head, fold):
+		case !deep:
+			return true, nil
+		default:
+			inner = append(inner, tail)
 		}
 	}
-	return true
+	return false, inner
 }
