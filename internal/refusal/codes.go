@@ -48,6 +48,7 @@ const (
 type Error struct {
 	Code      Code
 	API       string    // chooses the shape of the body; "" is application/problem+json
+	Protocol  Protocol  // which of the API's protocols the request speaks, where it has several
 	Hold      string    // id, where there is a hold
 	Undone    string    // "The password of bob@contoso.com was not reset"; "" says "The request was not sent on"
 	Requester string    // who was asked, where somebody was

@@ -1,8 +1,7 @@
 package refusal
 
 import (
-	"bytes"
-	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -37,30 +36,21 @@ func Write(w http.ResponseWriter, e *Error) int {
 // Render makes the answer to e: the code's status, Proxy-Status, and a body shaped as the API's own errors, so
 // that its SDK raises its ordinary exception with our sentence in it.
 func Render(e *Error) Answer {
-	shape, ok := shapes[e.API]
-	if !ok {
-		shape = problem
-	}
-	contentType, body := shape(e)
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(body); err != nil { // cannot happen: shapes are made of strings and integers
-		buf.Reset()
-	}
+	f := e.shape()(e)
 	h := http.Header{
-		"Content-Type":   {contentType},
-		"Content-Length": {strconv.Itoa(buf.Len())},
+		"Content-Type":   {f.contentType},
+		"Content-Length": {strconv.Itoa(len(f.body))},
 		// A refusal is about this attempt only.
 		"Cache-Control":          {"no-store"},
 		"X-Content-Type-Options": {"nosniff"},
 		ProxyStatusHeader:        {ProxyName + "; error=" + e.Code.proxyError() + `; details="` + string(e.Code) + `"`},
 	}
+	maps.Copy(h, f.header)
 	if e.Hold != "" {
 		h[HoldHeader] = []string{e.Hold}
 	}
 	if s := e.Code.retryAfter(); s > 0 {
 		h["Retry-After"] = []string{strconv.Itoa(s)}
 	}
-	return Answer{Status: e.Code.Status(), Header: h, Body: buf.Bytes()}
+	return Answer{Status: e.Code.Status(), Header: h, Body: f.body}
 }
