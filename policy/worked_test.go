@@ -76,10 +76,13 @@ func TestWorkedPoliciesChangeWhatIsDecided(t *testing.T) {
 		change func(*policy.Input)
 		effect policy.Effect
 	}{
-		"break_glass":       {func(in *policy.Input) { in.Operation.Resource.ID = "BG3@contoso.onmicrosoft.com" }, policy.Deny},
-		"ticket_required":   {func(in *policy.Input) { in.Subject.Ticket = "" }, policy.Deny},
-		"no_self_elevation": {func(in *policy.Input) { in.Operation.Category = "permission_grant"; in.Operation.Resource.ID = "alice@contoso.com" }, policy.Deny},
-		"help_desk":         {func(*policy.Input) {}, policy.Deny},
+		"break_glass":     {func(in *policy.Input) { in.Operation.Resource.ID = "BG3@contoso.onmicrosoft.com" }, policy.Deny},
+		"ticket_required": {func(in *policy.Input) { in.Subject.Ticket = "" }, policy.Deny},
+		"no_self_elevation": {func(in *policy.Input) {
+			in.Operation.Category = "permission_grant"
+			in.Operation.Resource.ID = "alice@contoso.com"
+		}, policy.Deny},
+		"help_desk": {func(*policy.Input) {}, policy.Deny},
 		"exempt_service_mailbox": {func(in *policy.Input) {
 			in.Operation.Resource.ID, in.Subject.Requester.ID = "scanner@contoso.com", "rotation-job@contoso.com"
 		}, policy.Allow},
