@@ -201,9 +201,8 @@ func isRegion(s string) bool {
 	return strings.Trim(last, "0123456789") == ""
 }
 
-// isObject reports whether a request carries a file to be stored: an object of S3, written without one of the queries
-// that make it something else.
-func (s *surface) isObject(method string, t target) bool {
+// isStored reports whether a request writes an object of S3, without one of the queries that make it something else.
+func (s *surface) isStored(method string, t target) bool {
 	if s.sem.AWS == nil || method != "PUT" || len(t.segments) == 0 || awsService(s.api.Labels(s.host)) != awsObjects {
 		return false
 	}

@@ -32,6 +32,16 @@ func (s *surface) endpoint(endpoints []string, t target) bool {
 	})
 }
 
+// isObject reports whether a request carries a file to be stored, which no server reads as anything else.
+func (s *surface) isObject(method string, t target) bool {
+	if isRead(method) {
+		return false
+	}
+	return s.isStored(method, t) || slices.ContainsFunc(s.sem.Uploads, func(path string) bool {
+		return slices.EqualFunc(strings.Split(path, "/"), t.segments, func(want, have string) bool { return want == "*" || want == have })
+	})
+}
+
 // as is the reading of one operation that has a name of its own.
 func (r reading) as(method string, args any, segments ...string) reading {
 	r.named = &named{method: method, segments: segments, args: args}
