@@ -33,6 +33,7 @@ type Sidecar struct {
 	cfg       config.Config
 	journal   *audit.Journal
 	engine    *policy.Engine
+	shadow    *shadow // nil without policy.shadow
 	identify  *requester.Identifier
 	intercept *intercept.Interceptor
 	desk      *hold.Desk
@@ -135,6 +136,13 @@ func (s *Sidecar) Run(ctx context.Context) error {
 			s.log.Error("policy files are not watched: restart to load changes", slog.Any("error", err))
 		}
 	})
+	if s.shadow != nil {
+		wg.Go(func() {
+			if err := s.shadow.candidate.Watch(life); err != nil && life.Err() == nil {
+				s.log.Error("shadow policy files are not watched", slog.Any("error", err))
+			}
+		})
+	}
 	<-served.Done()
 	err := s.stop(context.WithoutCancel(ctx))
 	end()
@@ -151,5 +159,8 @@ func (s *Sidecar) stop(ctx context.Context) error {
 	defer cancel()
 	s.log.Info("stopping")
 	err := errors.Join(s.desk.Drain(ctx), s.proxy.Shutdown(ctx))
+	if s.shadow != nil {
+		s.shadow.Close() // its records come before the last one
+	}
 	return errors.Join(err, s.journal.Record(ctx, audit.Event{Kind: audit.Stopped}))
 }

@@ -181,8 +181,12 @@ func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
 		return fmt.Errorf("name this sidecar: %w", err)
 	}
 	s.onClose(up.Close)
+	decider, recorder, err := s.deciding(j)
+	if err != nil {
+		return err
+	}
 	s.proxy, err = proxy.New(proxy.Options{
-		Parser: j.parser, Decider: j.engine, Holder: proxy.Desk(s.desk), Recorder: s.journal, Identifier: s.identify,
+		Parser: j.parser, Decider: decider, Holder: proxy.Desk(s.desk), Recorder: recorder, Identifier: s.identify,
 		Interceptor: s.intercept, Upstream: proxy.Reach(up), Intercept: j.hosts, Tunnel: s.cfg.Upstream.Tunnel,
 		MaxBody: int64(s.cfg.Limits.Body), MaxHeader: int(s.cfg.Limits.Header),
 		MaxWait: s.cfg.Verification.MaxWait, Resume: s.cfg.Verification.Resume,
@@ -197,6 +201,20 @@ func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
 		Observe: func(e audit.Event) { metrics.Exchange(e.Effect, e.Code, e.Status) },
 	})
 	return err
+}
+
+// deciding returns what decides and what records, with the shadow policy between them if there is one.
+func (s *Sidecar) deciding(j judge) (proxy.Decider, proxy.Recorder, error) {
+	if len(s.cfg.Policy.Shadow) == 0 {
+		return j.engine, s.journal, nil
+	}
+	candidate, err := newCandidate(s.cfg, s.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.shadow = newShadow(j.engine, s.journal, candidate, s.log)
+	s.onClose(s.shadow.Close)
+	return s.shadow, s.shadow, nil
 }
 
 // policyLoaded puts every change of policy, and every failure to change it, on record.
@@ -214,7 +232,7 @@ func (s *Sidecar) policyLoaded(revision string, err error) {
 
 // checks says what readiness depends on. None of them dials.
 func (s *Sidecar) checks() []control.Check {
-	return []control.Check{
+	checks := []control.Check{
 		{Name: "journal", Ready: s.journal.Healthy},
 		{Name: "policy", Ready: func() error {
 			err := s.engine.Ready()
@@ -230,6 +248,15 @@ func (s *Sidecar) checks() []control.Check {
 			return nil
 		}},
 	}
+	if s.shadow != nil {
+		checks = append(checks, control.Check{Name: "policy.shadow", Ready: func() error {
+			if err := s.shadow.ready(); err != nil {
+				return &control.Degraded{Err: err}
+			}
+			return nil
+		}})
+	}
+	return checks
 }
 
 // warnings says once what an operator should know of this configuration.

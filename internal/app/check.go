@@ -103,9 +103,9 @@ func (c *Checker) Judge(ctx context.Context, req operation.CheckRequest) (Judgem
 	case proxy.Tunnelled:
 		return Judgement{ID: req.ID, Effect: policy.Allow, Reasons: []policy.Reason{{Code: "tunnelled", Text: "the host is in upstream.tunnel: its calls pass unread"}}, Catalog: "none"}, nil
 	case proxy.NotAdmitted:
-		return denied(req.ID, "destination_not_allowed", "the host is neither intercepted nor tunnelled"), nil
+		return c.elsewhere(req.ID, r), nil
 	default:
-		return denied(req.ID, "destination_not_allowed", "the host is neither intercepted nor tunnelled"), nil
+		return c.elsewhere(req.ID, r), nil
 	}
 	call, err := c.parser.Parse(r)
 	if err != nil {
@@ -125,6 +125,24 @@ func (c *Checker) Judge(ctx context.Context, req operation.CheckRequest) (Judgem
 		ID: req.ID, Effect: d.Effect, API: call.API, Operation: d.Operation, Category: d.Category, Summary: d.Summary,
 		Reasons: append([]policy.Reason{}, d.Reasons...), Catalog: coverage(call.Inputs, d),
 	}, nil
+}
+
+// elsewhere refuses a request to a host that is not admitted, and says what it would be if the host were: an API may live on
+// hosts of its customers.
+func (c *Checker) elsewhere(id string, r operation.Request) Judgement {
+	j := denied(id, "destination_not_allowed", "the host is neither intercepted nor tunnelled")
+	call, err := c.parser.Parse(r)
+	if err != nil || len(call.Inputs) == 0 || call.API == "" {
+		return j // the refusal stands, whatever the request is
+	}
+	op := call.Inputs[0].Operation
+	for _, in := range call.Inputs[1:] {
+		if in.Operation.Sensitive && !op.Sensitive {
+			op = in.Operation
+		}
+	}
+	j.API, j.Operation, j.Category, j.Summary, j.Catalog = call.API, op.Name, op.Category, op.Summary, op.Catalog
+	return j
 }
 
 // coverage is that of the part the decision is named after.

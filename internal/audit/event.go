@@ -14,10 +14,11 @@ const (
 	Stopped    = "stopped"  // and ended in order
 	Decision   = "decision" // what policy or the engine said of an exchange, before anything is done about it
 	HoldOpened = "hold.opened"
-	HoldAsked  = "hold.asked"   // the provider accepted the challenge
-	HoldEnded  = "hold.settled" // approved, denied, timed_out, …: State says
-	Redeemed   = "redeemed"     // an approval is about to be spent
-	Completed  = "completed"    // the answer has been given
+	HoldAsked  = "hold.asked"      // the provider accepted the challenge
+	HoldEnded  = "hold.settled"    // approved, denied, timed_out, …: State says
+	Redeemed   = "redeemed"        // an approval is about to be spent
+	Shadowed   = "decision.shadow" // what a policy that is not enforced would have said
+	Completed  = "completed"       // the answer has been given
 	Escalation = "escalation.requested"
 	Policy     = "policy.loaded" // or refused: Code says
 

@@ -203,7 +203,6 @@ func (c Config) notBuilt(ch *checks, dir string) {
 	ch.unsupported("upstream.proxy", c.Upstream.Proxy == "")
 	ch.unsupported("control.external_url", c.Control.ExternalURL == "")
 	ch.unsupported("policy.bundle", len(c.Policy.Bundle) == 0)
-	ch.unsupported("policy.shadow", len(c.Policy.Shadow) == 0)
 	ch.unsupported("policy.mode", c.Policy.Mode == "enforce")
 	ch.unsupported("ledger.url", c.Ledger.URL == "")
 	ch.unsupported("ledger.dir", c.Ledger.Dir == filepath.Join(dir, Default().Ledger.Dir))
