@@ -27,6 +27,7 @@ type exchange struct {
 	listener string
 	peer     string
 	connect  http.Header // of the CONNECT; nil outside a tunnel
+	received http.Header // as the caller sent it; a refusal's form depends on it
 
 	method   string
 	host     string
@@ -81,7 +82,7 @@ func (ex *exchange) serve(w http.ResponseWriter, r *http.Request, steps func(con
 	if info.wire != nil {
 		info.wire.serving.Store(true)
 	}
-	ex.method = r.Method
+	ex.method, ex.received = r.Method, r.Header
 	if r.Method == http.MethodConnect && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close") // of a refusal: what follows a CONNECT is no HTTP, and is not read as such
 	}
@@ -149,7 +150,7 @@ func (ex *exchange) refuse(ctx context.Context, w http.ResponseWriter, err error
 	ex.code, ex.status = e.Code, e.Code.Status()
 	if err := ex.recordRefusal(ctx); err != nil && e.Code != refusal.JournalUnavailable {
 		ex.s.o.Logger.Error("refusal not recorded", "exchange", ex.id, "error", err)
-		e = &refusal.Error{Code: refusal.JournalUnavailable, Hold: e.Hold, Undone: e.Undone, API: e.API}
+		e = &refusal.Error{Code: refusal.JournalUnavailable, Hold: e.Hold, Undone: e.Undone, API: e.API, Protocol: e.Protocol}
 		ex.code, ex.status = e.Code, e.Code.Status()
 	}
 	if e.Err != nil {
@@ -172,6 +173,9 @@ func (ex *exchange) dress(e *refusal.Error) {
 		if e.API = ex.call.API; e.API == "" && ex.host != "" {
 			e.API = ex.s.o.APIOf(ex.host)
 		}
+	}
+	if e.Protocol.Name == "" {
+		e.Protocol = refusal.ProtocolOf(e.API, refusal.Request{Host: ex.host, Target: ex.target, Header: ex.received, Body: ex.body})
 	}
 	if e.Hold == "" {
 		e.Hold = string(ex.hold.ID)
