@@ -151,12 +151,13 @@ func TestBackEndsOfPortalsAreNamed(t *testing.T) {
 		{catalog.CredentialReset, "POST", "/EnrollmentServer/key", object{}},
 		{catalog.SecurityConfig, "POST", "/something/new", object{}},
 	})
+	c := shipped(t)
 	for _, host := range []string{
 		"provisioningapi.microsoftonline.com", "api.azrbac.mspim.azure.com", "admin.microsoft.com", "elm.iga.azure.com", "mysignins.microsoft.com",
 		"account.activedirectory.windowsazure.com", "enterpriseregistration.windows.net", "adminwebservice.microsoftonline.com",
 	} {
-		if a := byHost(t, host); a.Name() != "microsoft-portals" {
-			t.Errorf("%s belongs to %s", host, a.Name())
+		if a, ok := c.ByHost(host); !ok || a.Name() != "microsoft-portals" {
+			t.Errorf("%s does not belong to the portals", host)
 		}
 	}
 	for host, api := range map[string]string{
@@ -164,8 +165,8 @@ func TestBackEndsOfPortalsAreNamed(t *testing.T) {
 		"management.core.windows.net": "azure-classic", "kv.vault.azure.cn": "azure-keyvault", "graph.chinacloudapi.cn": "aad-graph", "graph.microsoftazure.us": "aad-graph",
 		"outlook.office365.us": "exchange-online", "eur01b.ps.compliance.protection.outlook.com": "exchange-online", "contoso-admin.sharepoint.us": "sharepoint",
 	} {
-		if a := byHost(t, host); a.Name() != api {
-			t.Errorf("%s belongs to %s, want %s", host, a.Name(), api)
+		if a, ok := c.ByHost(host); !ok || a.Name() != api {
+			t.Errorf("%s does not belong to %s", host, api)
 		}
 	}
 }

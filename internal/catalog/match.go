@@ -241,7 +241,7 @@ func (a *API) swallowed() []error {
 			}
 		}
 		for _, s := range a.entries {
-			if s.sensitive && len(s.when) == 0 && !slices.Contains(o.inside, s.name) && s.methods.covers(o.methods) && s.pattern.covers(o.pattern) {
+			if s.sensitive && len(s.when) == 0 && s.pattern.covers(o.pattern) && s.methods.covers(o.methods) && !slices.Contains(o.inside, s.name) {
 				problems = append(problems, fmt.Errorf("%s: entry %s: %s is never reached: the sensitive entry %s covers it", o.file, o.name, o.pattern.text, s.name))
 			}
 		}
