@@ -20,6 +20,18 @@ test_an_exemption_lifts_a_customers_step_up if {
 	codes(d) == {"exempt", "vip"}
 }
 
+test_an_exemption_lifts_a_call_that_is_one_operation if {
+	one := object.union(reset, {"operation": {"also": []}})
+	countersign.decision.effect == "allow" with input as one with data.countersign.rules.exempt as {note("drill")}
+}
+
+test_an_exemption_does_not_lift_a_call_that_is_a_second_sensitive_operation if {
+	two := object.union(reset, {"operation": {"also": ["user.type.update"]}})
+	d := countersign.decision with input as two with data.countersign.rules.exempt as {note("drill")}
+	d.effect == "step_up"
+	codes(d) == {"credential_reset"}
+}
+
 test_an_exemption_lifts_no_denial if {
 	exempt := {note("drill")}
 	countersign.decision.effect == "deny" with input as reset
