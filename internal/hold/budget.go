@@ -135,8 +135,9 @@ func (p *person) claim(b Budget, id ID, expires, now time.Time) (wait time.Time,
 	return time.Time{}, nil
 }
 
-// release ends the push of a hold. Where nobody was asked, it counts for nothing.
-func (p *person) release(b Budget, id ID, asked bool, v providers.Verdict, now time.Time) {
+// release ends the push of a hold. Where nobody was asked, it counts for nothing. ringing is how long the phone may go on
+// showing it all the same; no other push is sent meanwhile.
+func (p *person) release(b Budget, id ID, asked bool, v providers.Verdict, ringing time.Duration, now time.Time) {
 	p.prune(now)
 	keep := p.Pushes[:0:0]
 	for _, u := range p.Pushes {
@@ -145,7 +146,7 @@ func (p *person) release(b Budget, id ID, asked bool, v providers.Verdict, now t
 				continue
 			}
 			u.Until, u.Approved = time.Time{}, v == providers.Approved
-			p.NextAt = now.Add(b.Interval)
+			p.NextAt = now.Add(max(b.Interval, ringing))
 		}
 		keep = append(keep, u)
 	}

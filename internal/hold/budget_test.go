@@ -207,3 +207,20 @@ func TestAnAbandonedPushCounts(t *testing.T) {
 		o.blocked(1, "per_day", first.Add(24*time.Hour))
 	})
 }
+
+// silent is a phone whose pushes cannot be taken back, as Duo's cannot.
+type silent struct{ providers.Verifier }
+
+func TestNoSecondPushIsSentWhileThePhoneMayStillShowTheFirst(t *testing.T) {
+	change := func(op *hold.Options) { op.Verifiers[0].Verifier = silent{op.Verifiers[0].Verifier} }
+	inOffice(t, change, func(t *testing.T, o *office) {
+		o.attach(request(0)).Leave(false)
+		o.pushes(1)
+		after(t, 2*time.Minute+time.Second) // nobody came back for it
+		o.attach(request(1))
+		after(t, 55*time.Second)
+		o.pushes(1)
+		after(t, 10*time.Second)
+		o.pushes(2)
+	})
+}

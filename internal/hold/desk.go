@@ -75,6 +75,7 @@ const (
 	insistTime = 15 * time.Second // longest a hold rides over a ledger that fails: leaders change within 7 s
 	leaveTime  = 5 * time.Second  // longest a leaving caller is kept for the ledger to know
 	cancelTime = 2 * time.Second  // longest a provider is given to take a push back
+	ringTime   = time.Minute      // longest a phone shows a push that nobody answered and nobody could take back: Duo's own limit
 	maxTries   = 64               // compare-and-set rounds before contention counts as failure
 )
 

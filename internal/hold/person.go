@@ -80,9 +80,9 @@ func (d *Desk) claim(ctx context.Context, key string, rec Record) (time.Time, er
 }
 
 // release gives the push back, with what became of it.
-func (d *Desk) release(ctx context.Context, key string, id ID, a asking) error {
+func (d *Desk) release(ctx context.Context, key string, id ID, a asking, ringing time.Duration) error {
 	return d.changePerson(ctx, key, func(p *person) (bool, error) {
-		p.release(d.o.Budget, id, a.asked, a.verdict, time.Now())
+		p.release(d.o.Budget, id, a.asked, a.verdict, ringing, time.Now())
 		return true, nil
 	})
 }

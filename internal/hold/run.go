@@ -87,11 +87,12 @@ func (d *Desk) finish(ctx context.Context, h *live, person string, a asking, e E
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*insistTime)
 	defer cancel()
-	if a.asked && !a.answered {
-		d.takeBack(ctx, h, a)
+	var ringing time.Duration
+	if a.asked && !a.answered && !d.takeBack(ctx, h, a) {
+		ringing = ringTime // the phone may still show it: another push would be the second at once
 	}
 	if a.claimed {
-		if err := d.insist(ctx, func() error { return d.release(ctx, person, h.id, a) }); err != nil {
+		if err := d.insist(ctx, func() error { return d.release(ctx, person, h.id, a, ringing) }); err != nil {
 			d.o.Logger.Error("hold: push budget", "hold", string(h.id), "error", err)
 		}
 	}
@@ -248,17 +249,20 @@ func (d *Desk) startPush(ctx context.Context, v Named, c providers.Challenge) (p
 	return attempt, err
 }
 
-// takeBack asks the provider to withdraw a push that nobody waits for any more. Best effort: its hold has ended.
-func (d *Desk) takeBack(ctx context.Context, h *live, a asking) {
+// takeBack asks the provider to withdraw a push that nobody waits for any more, and reports whether it did. Best effort: its
+// hold has ended.
+func (d *Desk) takeBack(ctx context.Context, h *live, a asking) bool {
 	c, ok := a.verifier.(providers.Canceler)
 	if !ok || a.handle == "" {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, cancelTime)
 	defer cancel()
 	if err := guard(func() error { return c.Cancel(ctx, a.handle) }); err != nil {
 		d.o.Logger.Warn("hold: push not taken back", "hold", string(h.id), "error", err)
+		return false
 	}
+	return true
 }
 
 func settled(o providers.Outcome) Event { return Event{Kind: EventSettled, Outcome: o} }

@@ -73,14 +73,29 @@ func spoilt(path string, f duosim.Fault) duosim.Script {
 	return s
 }
 
-func TestA429IsATypedErrorAndIsNotResent(t *testing.T) {
+func TestA429IsNotResent(t *testing.T) {
 	sim := startSim(t, spoilt(authPath, duosim.Fault{Kind: duosim.Throttled, Times: 1}))
-	_, err := open(t, options(sim)).Start(t.Context(), challenge())
-	if !errors.Is(err, duo.ErrThrottled) || !errors.Is(err, duo.ErrUnknownAsk) {
-		t.Errorf("error = %v, want ErrThrottled and ErrUnknownAsk", err)
+	a, err := open(t, options(sim)).Start(t.Context(), challenge())
+	if err != nil || a.Asked || a.Outcome.Verdict != providers.Unavailable {
+		t.Errorf("Start = %+v, %v; want unavailable, nobody asked", a, err)
 	}
-	if n := calls(sim, authPath); n != 1 {
-		t.Errorf("%d calls of /auth, want 1", n)
+	if n := calls(sim, authPath); n != 1 || len(sim.Pushes()) != 0 {
+		t.Errorf("%d calls of /auth, %d pushes, want 1 and none", n, len(sim.Pushes()))
+	}
+}
+
+func TestA429IsATypedError(t *testing.T) {
+	if !errors.Is(&duo.Error{Call: "auth", Status: 429, Code: 42901}, duo.ErrThrottled) || errors.Is(&duo.Error{Status: 500, Code: 50000}, duo.ErrThrottled) {
+		t.Error("a 429 alone is ErrThrottled")
+	}
+}
+
+// A no in Duo's own envelope is certain: nothing was sent, and the person's budget is not charged.
+func TestARefusedPushAskedNobody(t *testing.T) {
+	sim := startSim(t, spoilt(authPath, duosim.Fault{Kind: duosim.Raw, Status: 400, Body: `{"stat":"FAIL","code":40002}`}))
+	a, err := open(t, options(sim)).Start(t.Context(), challenge())
+	if err != nil || a.Asked || a.Outcome.Verdict != providers.Unavailable || calls(sim, authPath) != 1 {
+		t.Errorf("Start = %+v, %v after %d calls; want unavailable, nobody asked, 1", a, err, calls(sim, authPath))
 	}
 }
 
@@ -88,7 +103,7 @@ func TestNoErrorMakesASecondPush(t *testing.T) {
 	for name, f := range map[string]duosim.Fault{
 		"500": {Kind: duosim.ServerError}, "502": {Kind: duosim.BadGateway}, "page": {Kind: duosim.HTMLPage}, "cut": {Kind: duosim.Truncated},
 		"reset": {Kind: duosim.Reset}, "sent, then reset": {Kind: duosim.Reset, Sent: true}, "sent, then 500": {Kind: duosim.ServerError, Sent: true},
-		"endless": {Kind: duosim.Huge}, "refused": {Kind: duosim.Raw, Status: 400, Body: `{"stat":"FAIL","code":40002}`},
+		"endless": {Kind: duosim.Huge}, "a page with 400": {Kind: duosim.Raw, Status: 400, Body: "<html>"},
 		"no txid":      {Kind: duosim.Raw, Status: 200, Body: `{"stat":"OK","response":{}}`},
 		"hostile txid": {Kind: duosim.Raw, Status: 200, Body: `{"stat":"OK","response":{"txid":"a&b=c"}}`},
 		"settled":      {Kind: duosim.Raw, Status: 200, Body: `{"stat":"OK","response":{"result":"allow","status":"allow"}}`},
@@ -184,7 +199,7 @@ func TestAnAnswerThatIsNotDuosNeverShowsInAnError(t *testing.T) {
 	for name, f := range map[string]duosim.Fault{
 		"text":          {Kind: duosim.Raw, Status: 200, Body: marker},
 		"page with 502": {Kind: duosim.Raw, Status: 502, Body: "<html>" + marker},
-		"envelope":      {Kind: duosim.Raw, Status: 403, Body: `{"stat":"FAIL","code":40301,"message":"` + marker + `"}`},
+		"envelope":      {Kind: duosim.Raw, Status: 500, Body: `{"stat":"FAIL","code":50001,"message":"` + marker + `"}`},
 		"stat":          {Kind: duosim.Raw, Status: 200, Body: `{"stat":"` + marker + `"}`},
 		"redirect":      {Kind: duosim.Redirect, Body: "https://127.0.0.1:1/" + marker},
 	} {

@@ -3,6 +3,7 @@ package duo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -12,7 +13,7 @@ import (
 )
 
 // Start asks Duo whether the person can be pushed, and then pushes, once. While it is certain that nobody was asked the
-// answer is an outcome; after the push was requested, every failure is ErrUnknownAsk.
+// answer is an outcome; after the push was requested, every failure but a refusal in Duo's own envelope is ErrUnknownAsk.
 func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.Attempt, error) {
 	if err := ctx.Err(); err != nil {
 		return providers.Attempt{}, err
@@ -99,6 +100,11 @@ func (v *Verifier) push(ctx context.Context, name, device string, c providers.Ch
 		params.Set("pushinfo", info)
 	}
 	answer, err := v.api.auth(ctx, params)
+	if refused, ok := errors.AsType[*Error](err); ok && refused.Code != 0 && refused.Status/100 == 4 {
+		// A whole envelope of Duo's that says no, such as a rate limit: nothing was sent.
+		v.log.WarnContext(ctx, "push refused; nobody was asked", slog.Any("error", refused))
+		return v.unasked(providers.Unavailable, "push refused"), nil
+	}
 	if err != nil {
 		return providers.Attempt{}, fmt.Errorf("%w: %w", ErrUnknownAsk, err)
 	}
