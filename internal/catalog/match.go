@@ -151,7 +151,8 @@ func (a *API) params(call *Call, c candidate) map[string]string {
 func (a *API) addAlso(m *Match, call *Call, best candidate, sensitive []candidate) {
 	for _, s := range sensitive {
 		e := s.entry
-		if e.name == m.Name || slices.Contains(m.Also, e.name) || len(e.when) == 0 || e.pattern.text != best.entry.pattern.text {
+		if e.name == m.Name || slices.Contains(m.Also, e.name) || len(e.when) == 0 ||
+			e.pattern.text != best.entry.pattern.text && !e.pattern.family() { // a {name} beside the name is another route
 			continue
 		}
 		m.Also = append(m.Also, e.name)
