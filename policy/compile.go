@@ -45,7 +45,7 @@ func compile(ctx context.Context, base, custom []source, settings map[string]any
 		return nil, err
 	}
 	return &ruleset{
-		query: query, revision: a.revision, asserted: a.asserted, eager: eagerInput(compiler), rules: rulesOf(a.modules),
+		query: query, revision: a.revision, asserted: a.asserted, eager: eagerInput(compiler), rules: rulesOf(a.modules), files: customFiles(custom),
 	}, nil
 }
 

@@ -19,6 +19,7 @@ type ruleset struct {
 	asserted map[string]bool // categories for which a plain header suffices
 	eager    bool            // input must be built whole: see eagerInput
 	rules    []ruleAt        // that Explain tells of
+	files    map[string]bool // customers' modules, as their locations name them
 }
 
 // decide evaluates and decodes. Whatever goes wrong, panics and lateness included, leaves the zero decision.

@@ -75,12 +75,8 @@ func (c *Checker) Explain(ctx context.Context, o ExplainOptions, in io.Reader, o
 }
 
 func explainLine(line []byte, o ExplainOptions) (operation.CheckRequest, policy.Subject, time.Time, error) {
-	subject, at := policy.Subject{Ticket: o.Ticket}, o.At
-	if o.Requester != "" {
-		subject.Requester = policy.Requester{
-			ID: o.Requester, Assurance: policy.AssuranceAttested, Claims: map[string]any{"sub": o.Requester},
-		}
-	}
+	subject, at := attested(o.Requester), o.At
+	subject.Ticket = o.Ticket
 	req, err := operation.ParseCheck(line)
 	if err != nil {
 		return req, subject, at, err
