@@ -16,10 +16,7 @@ func describe(op *policy.Operation, host string, r reading) {
 	if op.Summary != "" && op.Undone != "" {
 		return
 	}
-	s := r.target.segments
-	if r.named != nil {
-		s = r.named.segments
-	}
+	s := r.places()
 	tail := ""
 	if len(s) > 3 {
 		tail, s = "/…", s[len(s)-3:]

@@ -56,6 +56,14 @@ func New(o Options) (*Parser, error) {
 // Parse reads one request into the operations it asks for, and digests it. Whatever has no single reading is an error
 // of type *Uninspectable; there is no other.
 func (p *Parser) Parse(r Request) (Call, error) {
+	c, err := p.parse(r)
+	if u, ok := errors.AsType[*Uninspectable](err); ok {
+		return Call{}, &Uninspectable{Why: u.Why, Resembles: p.Resembles(r)}
+	}
+	return c, err
+}
+
+func (p *Parser) parse(r Request) (Call, error) {
 	if err := checkStart(r); err != nil {
 		return Call{}, err
 	}
@@ -192,7 +200,15 @@ type reading struct {
 type named struct {
 	method   string
 	segments []string
-	args     any // what the operation is given: for conditions and parameters
+	args     any // what the operation is given, where that is not the body as it stands: for conditions and parameters
+}
+
+// places are the names by which a person is told of a call that the catalog has no words for.
+func (r *reading) places() []string {
+	if r.named == nil || r.named.segments[0] == awsREST || r.named.segments[0] == awsObjects {
+		return r.target.segments
+	}
+	return r.named.segments
 }
 
 // input names one operation and makes the policy's document of it, secrets masked.
