@@ -17,7 +17,9 @@ const rpcLike = `{"api": "rpc-like", "source": "test", "hosts": ["rpc.example"],
 
 func TestEveryCallOfAJSONRPCBatchIsAnOperation(t *testing.T) {
 	p := parserOf(t, rpcLike)
-	post := func(body string) operation.Request { return at("rpc.example", "POST", "/rpc", body, "Content-Type", jsonType) }
+	post := func(body string) operation.Request {
+		return at("rpc.example", "POST", "/rpc", body, "Content-Type", jsonType)
+	}
 	call := mustParse(t, p, post(`[{"jsonrpc":"2.0","id":1,"method":"user.list"},{"jsonrpc":"2.0","id":2,"method":"user.delete","params":{"name":"bob"}}]`))
 	if got, want := names(call), []string{"user.list", "user.delete"}; !slices.Equal(got, want) || !call.Batch {
 		t.Errorf("operations %q, batch %v, want %q", got, call.Batch, want)
