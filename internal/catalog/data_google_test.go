@@ -42,7 +42,7 @@ func TestGoogleHoldsWhatResetsMakesAndGrants(t *testing.T) {
 		{catalog.PermissionGrant, "POST", "/gmail/v1/users/me/settings/delegates", object{}},
 		{catalog.PermissionGrant, "POST", "/calendar/v3/calendars/primary/acl", object{}},
 		{catalog.PermissionGrant, "POST", "/drive/v3/files/1/permissions", object{"type": "anyone"}},
-		{catalog.SecurityConfig, "POST", "/batch/admin/directory_v1", "--b"},
+		{catalog.CredentialReset, "POST", "/batch/admin/directory_v1", "--b"},
 	})
 }
 
