@@ -73,6 +73,7 @@ type Semantics struct {
 	JSONRPC    []string `json:"json_rpc"`    // paths of endpoints whose requests name a method in their JSON, alone or in an array
 	SignedAuth bool     `json:"signed_auth"` // Basic credentials are a key and a signature made afresh for each request
 
+	Slashed []string `json:"slashed"` // paths whose last segment is a name that may have an escaped slash: repos/*/*/branches/*
 	Uploads []string `json:"uploads"` // paths that take a file, whatever its content type: repos/*/*/releases/*/assets
 
 	// SelfHosted lists where the API lives on a host that no catalog knows: a path, and what stands for it in the

@@ -132,6 +132,8 @@ func TestAnObjectOnItsWayIntoS3IsNotLookedInto(t *testing.T) {
 	}
 	wantName(t, p, at("b.s3.amazonaws.com", "PUT", "/k", "x", "Content-Type", "text/plain", "X-Amz-Acl", "public-read"), "s3.object_acl", true)
 	wantName(t, p, at("b.s3.amazonaws.com", "PUT", "/k", "x", "Content-Type", "text/plain", "x-amz-grant-write-acp", "id=1"), "s3.object_acl", true)
+	wantName(t, p, at("b.s3.amazonaws.com", "POST", "/k?uploads", ""), "s3.object.write", false)
+	wantName(t, p, at("b.s3.amazonaws.com", "POST", "/k", ""), "", false)
 	wantName(t, p, at("b.s3.amazonaws.com", "PUT", "/k?unheard", "x", "Content-Type", "text/plain"), "", false)
 }
 

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -131,10 +132,18 @@ func splitPath(path string, sem *catalog.Semantics, loose bool) ([]string, error
 		if err != nil {
 			return nil, err
 		}
+		parts[i] = seg
+		if strings.Contains(seg, "/") && mayHaveSlashes(parts[:i+1], sem) {
+			for piece := range strings.SplitSeq(seg, "/") {
+				if err := checkSegment(piece); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
 		if err := checkSegment(unslashed(seg, sem)); err != nil {
 			return nil, err
 		}
-		parts[i] = seg
 	}
 	return parts, nil
 }
@@ -152,6 +161,17 @@ func unslashed(seg string, sem *catalog.Semantics) string {
 		}
 		return r
 	}, seg)
+}
+
+// mayHaveSlashes reports whether the last of the segments is a name that has slashes of its own: repos/o/r/branches/a%2Fb. A server
+// that splits there serves another path below the same name, or none.
+func mayHaveSlashes(segments []string, sem *catalog.Semantics) bool {
+	return slices.ContainsFunc(sem.Slashed, func(path string) bool { return matchesPath(path, segments) })
+}
+
+// matchesPath compares segments with a path in which * is any one.
+func matchesPath(path string, segments []string) bool {
+	return slices.EqualFunc(strings.Split(path, "/"), segments, func(want, have string) bool { return want == "*" || want == have })
 }
 
 // unescape decodes percent escapes, once. Plus is a space in a query.

@@ -37,9 +37,7 @@ func (s *surface) isObject(method string, t target) bool {
 	if isRead(method) {
 		return false
 	}
-	return s.isStored(method, t) || slices.ContainsFunc(s.sem.Uploads, func(path string) bool {
-		return slices.EqualFunc(strings.Split(path, "/"), t.segments, func(want, have string) bool { return want == "*" || want == have })
-	})
+	return s.isStored(method, t) || slices.ContainsFunc(s.sem.Uploads, func(path string) bool { return matchesPath(path, t.segments) })
 }
 
 // as is the reading of one operation that has a name of its own.
@@ -75,7 +73,11 @@ func (s *surface) jsonRPC(whole reading) ([]reading, error) {
 				return nil, refuse("a JSON-RPC request has a member that is not known")
 			}
 		}
-		out = append(out, whole.as("POST", m["params"], slices.Concat(whole.target.segments, []string{method})...))
+		params := m["params"]
+		if params == nil {
+			params = map[string]any{} // and not the batch that the call came in
+		}
+		out = append(out, whole.as("POST", params, slices.Concat(whole.target.segments, []string{method})...))
 	}
 	return out, nil
 }

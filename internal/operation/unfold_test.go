@@ -8,7 +8,7 @@ import (
 )
 
 const rpcLike = `{"api": "rpc-like", "source": "test", "hosts": ["rpc.example"],
-  "semantics": {"json_rpc": ["rpc"], "self_hosted": {"base/rpc": "rpc", "base": ""}, "uploads": ["files/*/content"]}, "secrets": ["token"],
+  "semantics": {"json_rpc": ["rpc"], "self_hosted": {"base/rpc": "rpc", "base": ""}, "uploads": ["files/*/content"], "slashed": ["files/*/names/*"]}, "secrets": ["token"],
   "entries": [
     {"name": "user.delete", "method": "ACTION", "path": "/rpc/user.delete", "category": "account_creation", "resource": "user", "params": {"user": "name"},
      "summary": "Delete {user}", "undone": "{user} was not deleted"},
@@ -66,5 +66,20 @@ func TestASecretInAQueryIsMasked(t *testing.T) {
 	in := mustParse(t, parserOf(t, rpcLike), at("rpc.example", "GET", "/x?token=hunter2&q=1", "")).Inputs[0]
 	if got := in.Request.Query["token"]; len(got) != 1 || got[0] != "[secret]" || in.Request.Query["q"][0] != "1" {
 		t.Errorf("Query = %v", in.Request.Query)
+	}
+}
+
+func TestANameMayHaveAnEscapedSlashWhereTheAPISaysSo(t *testing.T) {
+	p := parserOf(t, rpcLike)
+	in := mustParse(t, p, at("rpc.example", "GET", "/files/1/names/feature%2Fx/y", "")).Inputs[0]
+	if want := []string{"files", "1", "names", "feature/x", "y"}; !slices.Equal(in.Request.Segments, want) {
+		t.Errorf("Segments = %q, want %q", in.Request.Segments, want)
+	}
+	for _, target := range []string{
+		"/files/a%2Fb/names/x", "/files/1/names/x/a%2Fb", "/names/a%2Fb", "/files/1/names/..%2Fx", "/files/1/names/x%2F..", "/files/1/names/x%2F%2Fy",
+		"/files/1/names/x%2F.%2Fy", "/files/1/names/%2Fx", "/files/1/names/x%5Cy", "/files/1/names/x%252Fy",
+	} {
+		_, err := p.Parse(at("rpc.example", "GET", target, ""))
+		wantUninspectable(t, target, err)
 	}
 }
