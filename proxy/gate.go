@@ -73,6 +73,9 @@ func unread(err error) *refusal.Error {
 	e := &refusal.Error{Code: refusal.Uninspectable, Err: err}
 	if u, ok := asUninspectable(err); ok {
 		e.Detail = u.Why
+		if u.Resembles != nil { // a name to go by; what was refused stays refused
+			e.Undone = u.Resembles.Undone
+		}
 	}
 	return e
 }

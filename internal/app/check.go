@@ -96,7 +96,11 @@ func (c *Checker) Run(ctx context.Context, in io.Reader, out, talk io.Writer) (b
 func (c *Checker) Judge(ctx context.Context, req operation.CheckRequest) (Judgement, error) {
 	r, err := req.Request()
 	if err != nil {
-		return uninspectable(req.ID, err)
+		j, err := uninspectable(req.ID, err)
+		if likely, ok := req.Likely(); ok {
+			j = j.resembling(c.parser.Resembles(likely))
+		}
+		return j, err
 	}
 	switch c.admission.Admit(r.Host) {
 	case proxy.Intercepted:
@@ -160,7 +164,15 @@ func uninspectable(id string, err error) (Judgement, error) {
 	if !ok {
 		return Judgement{}, err
 	}
-	return denied(id, "uninspectable", u.Why), nil
+	return denied(id, "uninspectable", u.Why).resembling(u.Resembles), nil
+}
+
+// resembling names what a refused request looks like; the refusal stands.
+func (j Judgement) resembling(op *policy.Operation) Judgement {
+	if op != nil {
+		j.API, j.Operation, j.Category, j.Summary, j.Catalog = op.API, op.Name, op.Category, op.Summary, op.Catalog
+	}
+	return j
 }
 
 func denied(id, code, text string) Judgement {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 )
@@ -87,6 +88,32 @@ func (c CheckRequest) Request() (Request, error) {
 		target = "/" + target
 	}
 	return Request{Method: c.Method, Scheme: scheme, Host: host, Target: wireTarget(target), Header: c.Header, Body: c.Body}, nil
+}
+
+// Likely is the request that the most lenient client would make of a URL that Request refuses: user information and scheme
+// passed over, an escaped host decoded. It is for Parser.Resembles alone.
+func (c CheckRequest) Likely() (Request, bool) {
+	_, rest, ok := strings.Cut(c.URL, "://")
+	if !ok {
+		return Request{}, false
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		return Request{}, false
+	}
+	name := rest[:end]
+	if i := strings.LastIndexByte(name, '@'); i >= 0 {
+		name = name[i+1:]
+	}
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
+	}
+	name, _, _ = strings.Cut(name, ":")
+	host, _, err := Authority(name, "https")
+	if err != nil {
+		return Request{}, false
+	}
+	return Request{Method: c.Method, Scheme: "https", Host: host, Target: rest[end:], Header: c.Header, Body: c.Body}, true
 }
 
 // wireTarget escapes what cannot stand in a request line, as every client does before it sends: letters outside of

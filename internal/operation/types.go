@@ -35,6 +35,9 @@ type Call struct {
 // Uninspectable is the error of a request that has no single reading.
 type Uninspectable struct {
 	Why string // one clause in plain words, free of request data: "the body has the key \"x\" twice" is not
+	// Resembles is the sensitive operation that the request looks like, for records and sentences alone: nothing is let
+	// through by it. Nil when it looks like none.
+	Resembles *policy.Operation
 }
 
 func (u *Uninspectable) Error() string { return "operation: uninspectable: " + u.Why }
