@@ -62,6 +62,10 @@ type Semantics struct {
 	// servers document. Any other header of that kind is uninspectable.
 	MethodHeaders []string `json:"method_headers"`
 
+	// Unreadable lists first segments of paths under which a request carries a session of its own, such as remote
+	// PowerShell: nobody can tell what it does, so it is uninspectable.
+	Unreadable []string `json:"unreadable"`
+
 	// QuotedSlashes says that a key in quotes may have slashes: getFileByServerRelativeUrl('/sites/hr/a.docx').
 	QuotedSlashes bool `json:"quoted_slashes"`
 

@@ -134,6 +134,16 @@ func TestEveryDisguiseOfACallToMicrosoftIsHeld(t *testing.T) {
 	}
 }
 
+func TestRemotePowerShellIsUninspectableAndNamed(t *testing.T) {
+	p := shippedParser(t)
+	for _, target := range []string{"/PowerShell-LiveId?serializationLevel=Full", "/powershell/", "/POWERSHELL-PROXY/x"} {
+		_, err := p.Parse(at("outlook.office365.com", "POST", target, "<s:Envelope/>", "Content-Type", "application/soap+xml"))
+		if u, ok := errors.AsType[*operation.Uninspectable](err); !ok || u.Resembles == nil || u.Resembles.Name != "exchange.powershell.unreadable" {
+			t.Errorf("%s: %v, want it refused and named", target, err)
+		}
+	}
+}
+
 func TestABatchIsHeldForItsWorstPart(t *testing.T) {
 	p := shippedParser(t)
 	const role = `"/subscriptions/1/providers/Microsoft.Authorization/roleAssignments/2?api-version=1"`

@@ -82,6 +82,9 @@ func (p *Parser) parse(r Request) (Call, error) {
 	if err := checkMethodOverride(t.query); err != nil {
 		return Call{}, err
 	}
+	if len(t.segments) > 0 && slices.ContainsFunc(s.sem.Unreadable, func(first string) bool { return strings.EqualFold(first, t.segments[0]) }) {
+		return Call{}, refuse("the request carries a remote session, which cannot be read")
+	}
 	if s.mentionsBatch(t) && !s.isBatch(t) {
 		return Call{}, refuse("the path has the batch endpoint in a place where it is not known")
 	}
