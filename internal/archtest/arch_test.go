@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 
 	"providers/providertest":    {"providers"},
 	"internal/ledger/storetest": {"internal/hold"},
+	"internal/catalog/vendors":  {"internal/catalog", "internal/operation"},
 }
 
 // wiring packages may import anything of ours.
@@ -55,7 +56,7 @@ var owners = map[string][]string{
 	"github.com/microsoftgraph/msgraph-sdk-go":      {"internal/e2e"},
 	"github.com/Azure/azure-sdk-for-go":             {"internal/e2e"},
 	"github.com/spf13/cobra":                        {"cmd/countersign"},
-	"go.yaml.in/yaml/v3":                            {"internal/config", "policy"},
+	"go.yaml.in/yaml/v3":                            {"internal/config", "policy", "internal/catalog/vendors"},
 	"github.com/go-jose/go-jose/v4":                 {"internal/requester"},
 	"github.com/klauspost/compress":                 {"internal/operation"},
 	"github.com/andybalholm/brotli":                 {"internal/operation"},
