@@ -71,10 +71,10 @@ func (o *Operation) expected() (accept []string, mark string) {
 			}
 		}
 	}
-	if o.Privileged {
+	if o.Level == levelPermissions {
 		return anySensitive, o.Level
 	}
-	return nil, ""
+	return nil, "" // Microsoft's highest level is for breadth too (every file, every mailbox): it says nothing of a category
 }
 
 // bare is a scope's name in lower case, without the URL that Google writes before it.
@@ -110,6 +110,9 @@ var disclosing = map[string]bool{"password": true, "passwords": true, "passcode"
 func (o *Operation) looks() string {
 	if _, mark := o.expected(); mark != "" {
 		return mark
+	}
+	if o.Privileged {
+		return o.Level
 	}
 	words, read := alarming, o.ReadOnly || o.Method == "GET"
 	if read {
