@@ -21,6 +21,7 @@ const DefaultDeadline = time.Second
 type Options struct {
 	Base     fs.FS                            // the built-in policy; required
 	Paths    []string                         // customers' files and directories: .rego, and .json, .yaml, .yml data
+	Bundle   *Bundle                          // from a bundle server, beside Paths; nil: none
 	Settings map[string]any                   // what Rego sees as data.countersign.settings: unlisted_writes, trust
 	Deadline time.Duration                    // of one decision; 0: DefaultDeadline
 	Poll     time.Duration                    // look for changes at this interval only; 0: file notifications, and a slow look besides
@@ -39,6 +40,7 @@ type Engine struct {
 	log      *slog.Logger
 	now      func() time.Time
 	loaded   func(string, error)
+	remote   *remote // nil without a bundle
 
 	force   atomic.Pointer[ruleset] // nil: none
 	failure atomic.Pointer[error]   // of the last load; nil: it was good
@@ -49,7 +51,7 @@ type Engine struct {
 }
 
 // New makes an engine and loads the policy. Missing options and a broken built-in policy are errors. A broken
-// customer policy is not: the engine then has no policy in force, refuses, and says so in Ready.
+// customer policy is not, nor a bundle server that does not answer: the engine then has no policy in force, refuses, and says so in Ready.
 func New(o Options) (*Engine, error) {
 	if o.Base == nil {
 		return nil, errors.New("policy: no built-in policy")
@@ -80,6 +82,12 @@ func New(o Options) (*Engine, error) {
 	}
 	if e.loaded == nil {
 		e.loaded = func(string, error) {}
+	}
+	if o.Bundle != nil {
+		if e.remote, err = newRemote(o.Bundle, e.log); err != nil {
+			return nil, err
+		}
+		e.firstLook()
 	}
 	ctx := context.Background() // nothing of a load waits for anybody
 	if e.Reload(ctx) != nil {   // kept for Ready, logged, and told to Loaded
@@ -124,6 +132,11 @@ func (e *Engine) DecideAll(ctx context.Context, ins []Input) ([]Decision, error)
 func (e *Engine) Ready() error {
 	if err := e.failure.Load(); err != nil {
 		return *err
+	}
+	if e.remote != nil {
+		if _, err := e.remote.state(); err != nil {
+			return fmt.Errorf("load policy: %w", err)
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // Reload reads the files again and puts them into force as a whole. On failure the policy of before stays in
@@ -22,6 +23,14 @@ func (e *Engine) loadLocked(ctx context.Context, always bool) error {
 	if err != nil {
 		e.content = ""
 		return e.failedLocked(ctx, err)
+	}
+	if e.remote != nil {
+		served, err := e.remote.state()
+		if served == nil { // what the bundle denies must not pass because it is not there
+			e.content = ""
+			return e.failedLocked(ctx, err)
+		}
+		custom = slices.Concat(custom, served)
 	}
 	content := contentOf(custom)
 	if content == e.content && !always {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -18,8 +19,18 @@ const (
 	fastLook  = 2 * time.Second        // instead of them
 )
 
-// Watch reloads when files change, until ctx ends, and then returns nil. What it finds wrong is in Ready.
+// Watch reloads when files change or the server has another bundle, until ctx ends, and then returns nil. What it finds wrong is in Ready.
 func (e *Engine) Watch(ctx context.Context) error {
+	var polling sync.WaitGroup
+	if e.remote != nil {
+		polling.Go(func() { e.pollBundle(ctx) })
+	}
+	err := e.watchFiles(ctx)
+	polling.Wait()
+	return err
+}
+
+func (e *Engine) watchFiles(ctx context.Context) error {
 	if len(e.paths) == 0 {
 		<-ctx.Done()
 		return nil

@@ -41,8 +41,12 @@ func newJudge(c config.Config, log *slog.Logger, loaded func(string, error)) (ju
 	if err != nil {
 		return judge{}, err
 	}
+	served, err := bundleOf(c)
+	if err != nil {
+		return judge{}, err
+	}
 	engine, err := policy.New(policy.Options{
-		Base: rego.Policies(), Paths: c.Policy.Paths, Logger: log, Loaded: loaded,
+		Base: rego.Policies(), Paths: c.Policy.Paths, Bundle: served, Logger: log, Loaded: loaded,
 		Settings: policySettings(c),
 	})
 	if err != nil {

@@ -81,7 +81,7 @@ func NewReplayer(c config.Config, o ReplayOptions, log *slog.Logger) (*Replayer,
 	if err != nil {
 		return nil, fmt.Errorf("policy in force: %w", err)
 	}
-	c.Policy.Paths = o.Policy
+	c.Policy.Paths, c.Policy.Bundle = o.Policy, config.Bundle{}
 	candidate, err := NewChecker(c, log)
 	if err != nil {
 		return nil, fmt.Errorf("candidate: %w", err)

@@ -66,8 +66,15 @@ var (
 
 // newCandidate makes the engine of policy.shadow: what is enforced, and the candidates' files on top.
 func newCandidate(c config.Config, log *slog.Logger) (*policy.Engine, error) {
+	served, err := bundleOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if served != nil {
+		served.Dir = "" // the enforced policy keeps it
+	}
 	return policy.New(policy.Options{
-		Base: rego.Policies(), Paths: slices.Concat(c.Policy.Paths, c.Policy.Shadow), Settings: policySettings(c),
+		Base: rego.Policies(), Bundle: served, Paths: slices.Concat(c.Policy.Paths, c.Policy.Shadow), Settings: policySettings(c),
 		Deadline: shadowDeadline, Logger: log.With(slog.String("policy", "shadow")),
 	})
 }

@@ -79,11 +79,23 @@ type Control struct {
 
 // Policy has what stands on top of the built-in policy.
 type Policy struct {
-	Paths          []string       `yaml:"paths" path:"file"`
-	Bundle         map[string]any `yaml:"bundle"`
-	Shadow         []string       `yaml:"shadow" path:"file"`
-	Mode           string         `yaml:"mode"`
-	UnlistedWrites string         `yaml:"unlisted_writes"`
+	Paths          []string `yaml:"paths" path:"file"`
+	Bundle         Bundle   `yaml:"bundle"`
+	Shadow         []string `yaml:"shadow" path:"file"`
+	Mode           string   `yaml:"mode"`
+	UnlistedWrites string   `yaml:"unlisted_writes"`
+}
+
+// Bundle is a policy from an OPA bundle server. Without URL there is none.
+type Bundle struct {
+	URL           string        `yaml:"url"`
+	Key           Secret        `yaml:"key"` // PEM of a public key, or the secret of an HS algorithm
+	Algorithm     string        `yaml:"algorithm"`
+	Token         Secret        `yaml:"token"`
+	Polling       time.Duration `yaml:"polling"`
+	AllowUnsigned bool          `yaml:"allow_unsigned"`
+	Dir           string        `yaml:"dir" path:"file"` // keeps the last good one; "" does not
+	RootCAs       string        `yaml:"root_cas" path:"file"`
 }
 
 // Verification says who is asked, how long and how often.
@@ -152,7 +164,9 @@ func Default() Config {
 		TLS:       TLS{CA: CA{Dir: "state/ca"}},
 		Upstream:  Upstream{Timeout: 100 * time.Second},
 		Requester: Requester{Trust: "attested", Assertions: Assertions{MaxAge: time.Hour}},
-		Policy:    Policy{Mode: "enforce", UnlistedWrites: "step_up"},
+		Policy: Policy{
+			Mode: "enforce", UnlistedWrites: "step_up", Bundle: Bundle{Algorithm: "RS256", Polling: 30 * time.Second, Dir: "state/bundle"},
+		},
 		Verification: Verification{
 			Timeout: 5 * time.Minute, MaxWait: 55 * time.Second, Resume: 2 * time.Minute, MaxHolds: 10000,
 			Budget: Budget{Interval: 10 * time.Second, Per15m: 5, PerDay: 30, Denials: 2, CooloffAfterDenial: 15 * time.Minute},

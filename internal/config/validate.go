@@ -176,6 +176,7 @@ func (p Provider) duo(ch *checks, path string) {
 
 func (c Config) rest(ch *checks) {
 	ch.oneOf("policy.unlisted_writes", c.Policy.UnlistedWrites, "step_up", "deny", "allow")
+	c.bundle(ch)
 	if c.Journal.Path == "" {
 		ch.fail("journal.path", "must not be empty: no record, no action")
 	}
@@ -194,6 +195,28 @@ func (c Config) rest(ch *checks) {
 	}
 }
 
+// bundle checks what is told by the file alone; the policy package refuses the rest.
+func (c Config) bundle(ch *checks) {
+	b := c.Policy.Bundle
+	if b.URL == "" {
+		if b.Key.Set() || b.Token.Set() || b.AllowUnsigned {
+			ch.fail("policy.bundle.url", "is missing")
+		}
+		return
+	}
+	u, err := url.Parse(b.URL)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Host) && !loopback(u.Hostname())) {
+		ch.fail("policy.bundle.url", "must be an https URL, or http on a loopback address")
+	}
+	if !b.Key.Set() && !b.AllowUnsigned {
+		ch.fail("policy.bundle.key", "is missing: a bundle has to be signed, unless allow_unsigned is true")
+	}
+	if b.Key.Set() && b.AllowUnsigned {
+		ch.fail("policy.bundle.allow_unsigned", "contradicts key")
+	}
+	ch.atLeast("policy.bundle.polling", b.Polling, time.Second)
+}
+
 // notBuilt lists the keys of the design whose features are not there yet.
 func (c Config) notBuilt(ch *checks, dir string) {
 	ch.unsupported("listen.transparent", c.Listen.Transparent == "")
@@ -202,7 +225,6 @@ func (c Config) notBuilt(ch *checks, dir string) {
 	ch.unsupported("tls.acme", len(c.TLS.ACME) == 0)
 	ch.unsupported("upstream.proxy", c.Upstream.Proxy == "")
 	ch.unsupported("control.external_url", c.Control.ExternalURL == "")
-	ch.unsupported("policy.bundle", len(c.Policy.Bundle) == 0)
 	ch.unsupported("policy.mode", c.Policy.Mode == "enforce")
 	ch.unsupported("ledger.url", c.Ledger.URL == "")
 	ch.unsupported("ledger.dir", c.Ledger.Dir == filepath.Join(dir, Default().Ledger.Dir))
