@@ -91,6 +91,7 @@ func (s *Server) intercept(ctx context.Context, ex *exchange, w http.ResponseWri
 		}
 		t.sni = host
 	}
+	s.handOver(conn.raw)
 	if !s.enter(tc, t) {
 		ex.end(refusal.Draining, 0, "stopping")
 		return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -103,7 +104,24 @@ func (ex *exchange) serve(w http.ResponseWriter, r *http.Request, steps func(con
 			w.Header().Set("Connection", "close") // nothing after it is worth reading, or to be trusted
 		}
 		ex.refuse(r.Context(), w, err)
+		if unread && refusal.From(err).Code != refusal.MalformedRequest {
+			drain(w, r)
+		}
 	}
+}
+
+// drain reads on, for a while and up to a limit, what a refused caller still sends: many clients look for an answer only
+// after they have sent everything, and a connection that breaks meanwhile hides the refusal. One that waits for 100 Continue
+// has sent nothing.
+func drain(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil || r.Method == http.MethodConnect || r.Header.Get("Expect") != "" {
+		return
+	}
+	rc := http.NewResponseController(w)
+	if rc.Flush() != nil || rc.SetReadDeadline(time.Now().Add(drainTime)) != nil {
+		return // the caller is gone
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, drainMost) // the refusal has been given
 }
 
 // common has what holds for every request, wherever it comes in.

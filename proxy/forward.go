@@ -3,16 +3,16 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"countersign/internal/operation"
 	"countersign/internal/refusal"
@@ -23,9 +23,11 @@ func (s *Server) pseudonym() string { return "countersign-" + s.o.Name }
 
 // pass sends on a call that policy allows.
 func (s *Server) pass(ctx context.Context, ex *exchange, w http.ResponseWriter) error {
-	resp, err := s.o.Upstream.RoundTrip(ex.request(ctx)) //nolint:bodyclose // answer closes it
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	resp, err := s.o.Upstream.RoundTrip(ex.request(traced)) //nolint:bodyclose // answer closes it
 	if err != nil {
-		return upstreamRefusal(ctx, err, !neverSent(err))
+		return upstreamRefusal(ctx, err, sent.Load())
 	}
 	return ex.answer(w, resp)
 }
@@ -74,18 +76,6 @@ func upstreamRefusal(ctx context.Context, err error, sent bool) error {
 	default:
 		return &refusal.Error{Code: refusal.UpstreamUnreachable, Sent: sent, Err: err}
 	}
-}
-
-// neverSent reports whether an error came up before anything could be written.
-func neverSent(err error) bool {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return true
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
-	return ok
 }
 
 func asUninspectable(err error) (*operation.Uninspectable, bool) {

@@ -163,7 +163,7 @@ func (s *Server) holdable(ex *exchange) *refusal.Error {
 	case policy.AssuranceAttested:
 	case policy.AssuranceAsserted:
 		if !s.o.Asserted || s.needsAttested(ex) {
-			return &refusal.Error{Code: refusal.RequesterNotAttested}
+			return &refusal.Error{Code: refusal.RequesterNotAttested, Detail: "it needs a signed requester assertion, and a plain header does not do"}
 		}
 	case policy.AssuranceNone:
 		return nobody(ex)

@@ -68,7 +68,7 @@ func copyAnswer(to, from http.Header) {
 			if kept := othersStatus(values); len(kept) > 0 {
 				to[name] = kept
 			}
-		case name != "Proxy-Authenticate" && hopByHop[name]:
+		case hopByHop[name]: // Proxy-Authenticate too: a challenge for proxy credentials is no business of an API
 		default:
 			to[name] = values
 		}

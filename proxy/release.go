@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -40,6 +41,9 @@ func (s *Server) release(ctx context.Context, ex *exchange, w http.ResponseWrite
 	return s.send(ctx, ex, conn, w)
 }
 
+// errCutOff marks a call that was cut off because the sidecar stops.
+var errCutOff = errors.New("proxy: cut off by shutdown")
+
 // released reports whether the second decision lets the call go. Evidence does not turn step_up into allow: either the rule
 // is gone, or this evidence meets what is asked for now.
 func (s *Server) released(ex *exchange, evidence *policy.Evidence) error {
@@ -74,14 +78,20 @@ func (ex *exchange) redeemed(ctx context.Context, evidence *policy.Evidence) err
 // send writes a redeemed call and streams its answer back. A caller who leaves before the answer is known no longer stops
 // it: the approval is spent, and the journal is to have what became of it.
 func (s *Server) send(ctx context.Context, ex *exchange, conn FreshConn, w http.ResponseWriter) error {
-	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	sending, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	cancel := func() { end(context.Canceled) }
 	defer cancel()
+	unhook := context.AfterFunc(s.cut, func() { end(errCutOff) })
+	defer unhook()
 	limit := time.AfterFunc(answerTime, cancel)
 	resp, err := conn.RoundTrip(ex.request(sending)) //nolint:bodyclose // answer closes it
 	limit.Stop()
 	if markErr := s.o.Holder.Answered(context.WithoutCancel(ctx), ex.hold.ID); markErr != nil {
 		// An identical request is refused as a duplicate until the desk gives the redemption up.
 		s.o.Logger.Error("redeemed call's answer not noted", "exchange", ex.id, "hold", string(ex.hold.ID), "error", markErr)
+	}
+	if err != nil && errors.Is(context.Cause(sending), errCutOff) {
+		return &refusal.Error{Code: refusal.OutcomeUnknown, Sent: true, Err: err}
 	}
 	if err != nil {
 		return upstreamRefusal(sending, err, true)

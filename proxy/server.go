@@ -21,6 +21,9 @@ const (
 	idleTime   = 2 * time.Minute  // longest a connection is kept between requests
 	bodyTime   = time.Minute      // longest a request's body may take
 	recordTime = 10 * time.Second // longest one journal record may take
+	drainTime  = 10 * time.Second // longest a refused caller is listened to
+	drainMost  = 64 << 20         // and how much of it
+	cutTime    = 5 * time.Second  // left of a shutdown when calls under way are cut off
 	answerTime = 10 * time.Minute // longest a redeemed call may take until its answer's header is there
 
 	defaultMaxBody   = 10 << 20
@@ -71,6 +74,8 @@ type Server struct {
 
 	stopping context.Context //nolint:containedctx // the life of the server, which every wait watches
 	stop     context.CancelFunc
+	cut      context.Context //nolint:containedctx // ends shortly before Shutdown gives up: what is still under way is cut off
+	cutOff   context.CancelCauseFunc
 
 	mu    sync.Mutex
 	conns map[net.Conn]context.CancelFunc // hijacked ones
@@ -96,6 +101,7 @@ func New(o Options) (*Server, error) {
 	withDefaults(&o)
 	s := &Server{o: o, admit: admit, feed: newFeed(), conns: map[net.Conn]context.CancelFunc{}}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.cut, s.cutOff = context.WithCancelCause(context.Background())
 	s.proxy = s.httpServer(http.HandlerFunc(s.serveProxy))
 	s.revers = s.httpServer(http.HandlerFunc(s.serveReverse))
 	s.inner = s.httpServer(http.HandlerFunc(s.serveInner))
@@ -187,8 +193,14 @@ func (s *Server) serve(ctx context.Context, srv *http.Server, ln net.Listener, n
 }
 
 // Shutdown ends the server: it stops accepting, wakes those who wait for a person with a 503, closes tunnels, lets calls
-// that are under way upstream finish, and waits. When ctx ends first it closes what is left and returns ctx's error.
+// that are under way upstream finish, and waits. Some time before ctx's deadline it cuts those off, so that their callers get
+// an answer and the journal its record; when ctx ends it closes what is left and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		last := time.AfterFunc(left-min(cutTime, left/2), func() { s.cutOff(errCutOff) })
+		defer last.Stop()
+	}
 	s.mu.Lock()
 	if s.stopping.Err() == nil {
 		s.stop()
@@ -239,6 +251,13 @@ func (s *Server) track(c net.Conn, cancel context.CancelFunc) bool {
 	s.conns[c] = cancel
 	s.wg.Add(1)
 	return true
+}
+
+// handOver takes a connection out of those that Shutdown closes: from now on a request on it may be held, and is to be answered.
+func (s *Server) handOver(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 }
 
 func (s *Server) untrack(c net.Conn) {

@@ -1,10 +1,13 @@
 package proxy_test
 
 import (
+	"context"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"countersign/internal/audit"
 	"countersign/internal/hold"
 )
 
@@ -45,4 +48,37 @@ func TestWithoutMaxWaitACallerIsKeptUntilTheOutcome(t *testing.T) {
 		}
 		p.end(t)
 	})
+}
+
+// A redeemed call whose upstream never answers outlives no stop: shortly before its end the caller is told that nobody knows,
+// and the journal has it.
+func TestARedeemedCallIsCutOffBeforeAStopEnds(t *testing.T) {
+	arrived, hung := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+		close(hung)
+	})
+	w.desk.settle(hold.Approved)
+	var a answer
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		a, err = w.try(t.Context(), w.agent(false, nil), "PATCH", "https://"+apiHost+"/", reset, alice())
+		done <- err
+	}()
+	<-arrived
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := w.server.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown = %v, want an orderly end", err)
+	}
+	if err := <-done; err != nil {
+		t.Fatalf("the caller was cut off: %v", err)
+	}
+	w.want(a, 403, "outcome_unknown")
+	if e := w.journal.of(t, audit.Completed, 1)[0]; e.Code != "outcome_unknown" {
+		t.Errorf("completed = %+v", e)
+	}
+	<-hung
 }

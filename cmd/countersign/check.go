@@ -22,7 +22,7 @@ func checkCommand(s streams) *cobra.Command {
 order. Nothing is sent and nobody is asked. Exit status 0 when every line could be judged.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: does(func(ctx context.Context, args []string) error {
-			c, err := config.Load(file, config.OS())
+			c, err := config.Load(file, app.Environment())
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func runCommand(s streams) *cobra.Command {
 and nothing is executed. A second signal ends it at once.`,
 		Args: cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
-			c, err := config.Load(file, config.OS())
+			c, err := config.Load(file, app.Environment())
 			if err != nil {
 				return err
 			}

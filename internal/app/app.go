@@ -44,8 +44,10 @@ type Sidecar struct {
 	closers   []func()                // undone in reverse order
 }
 
-// stopTime is how long an orderly stop may take before callers are cut off.
-const stopTime = 20 * time.Second
+const (
+	stopTime   = 20 * time.Second // how long an orderly stop may take
+	recordTime = 10 * time.Second // longest its last record may take
+)
 
 // New builds a sidecar and binds its listeners. The CA exists when it returns. Errors about the configuration's
 // content are *config.Problems.
@@ -153,14 +155,15 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	return err
 }
 
-// stop drains holds first, so that their callers get an answer while the listeners still can give one.
+// stop drains holds first, so that their callers get an answer while the listeners still can give one. A call that had to be
+// cut off is on record and no failure of the stop.
 func (s *Sidecar) stop(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTime)
-	defer cancel()
 	s.log.Info("stopping")
-	err := errors.Join(s.desk.Drain(ctx), s.proxy.Shutdown(ctx))
-	if s.shadow != nil {
-		s.shadow.Close() // its records come before the last one
-	}
-	return errors.Join(err, s.journal.Record(ctx, audit.Event{Kind: audit.Stopped}))
+	ending, cancel := context.WithTimeout(ctx, stopTime)
+	defer cancel()
+	err := errors.Join(s.desk.Drain(ending), s.proxy.Shutdown(ending))
+	// Apart from ending, which may be used up: the last record is not the one to save time on.
+	last, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	return errors.Join(err, s.journal.Record(last, audit.Event{Kind: audit.Stopped}))
 }

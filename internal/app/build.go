@@ -32,12 +32,12 @@ type judge struct {
 	hosts   []string // patterns that are intercepted
 }
 
-func newJudge(c config.Config, log *slog.Logger, loaded func(string, error)) (judge, error) {
+func newJudge(c config.Config, key []byte, log *slog.Logger, loaded func(string, error)) (judge, error) {
 	cat, err := catalog.Load(rego.Catalog())
 	if err != nil {
 		return judge{}, fmt.Errorf("load catalog: %w", err)
 	}
-	parser, err := operation.New(operation.Options{Catalog: cat, MaxDecoded: int64(c.Limits.Body)})
+	parser, err := operation.New(operation.Options{Catalog: cat, Key: key, MaxDecoded: int64(c.Limits.Body)})
 	if err != nil {
 		return judge{}, err
 	}
@@ -66,7 +66,11 @@ func (s *Sidecar) build(ctx context.Context, version string) error {
 			s.log.Error("journal not closed", slog.Any("error", err))
 		}
 	})
-	j, err := newJudge(s.cfg, s.log, s.policyLoaded)
+	key, err := digestKey(s.cfg.Ledger.Dir)
+	if err != nil {
+		return err
+	}
+	j, err := newJudge(s.cfg, key, s.log, s.policyLoaded)
 	if err != nil {
 		return err
 	}

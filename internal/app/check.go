@@ -41,7 +41,7 @@ const maxLine = 32 << 20
 // NewChecker makes a Checker with c's policy. A policy that is not in force is an error here: there is nothing to
 // check against.
 func NewChecker(c config.Config, log *slog.Logger) (*Checker, error) {
-	j, err := newJudge(c, log, func(string, error) {})
+	j, err := newJudge(c, nil, log, func(string, error) {})
 	if err != nil {
 		return nil, err
 	}

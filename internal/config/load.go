@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -35,10 +36,11 @@ func (p *Problems) Error() string {
 type Environment struct {
 	Lookup   func(string) (string, bool)  // ${env:NAME}
 	ReadFile func(string) ([]byte, error) // the file itself and ${file:PATH}
+	Check    func(Config) []Problem       // looks at what this package does not know, such as host patterns; may be nil
 }
 
 // OS is the process's own environment.
-func OS() Environment { return Environment{os.LookupEnv, os.ReadFile} }
+func OS() Environment { return Environment{Lookup: os.LookupEnv, ReadFile: os.ReadFile} }
 
 // DefaultFile is read when no file is named, if it is there.
 const DefaultFile = "sidecar.yaml"
@@ -80,7 +82,15 @@ func parse(name, dir string, raw []byte, env Environment) (Config, error) {
 		d.decode(doc, reflect.ValueOf(&c).Elem(), "", "")
 		c.providerOrder = keysOf(doc, "providers")
 	}
-	d.problems = append(d.problems, c.validate(dir)...)
+	found := c.validate(dir)
+	if env.Check != nil {
+		found = append(found, env.Check(c)...)
+	}
+	for _, p := range found { // a value that could not be read is one problem, and not a missing one besides
+		if !slices.ContainsFunc(d.problems, func(q Problem) bool { return q.Path == p.Path }) {
+			d.problems = append(d.problems, p)
+		}
+	}
 	if len(d.problems) > 0 {
 		return Config{}, &Problems{name, d.problems}
 	}

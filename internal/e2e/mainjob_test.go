@@ -158,15 +158,21 @@ func TestACallerThatWasCutOffAttachesAgainAndTwoAtOnceAreADuplicate(t *testing.T
 // pushed waits until n pushes were sent and returns the transaction of the last.
 func (r *rig) pushed(n int) string {
 	r.t.Helper()
+	r.eventually("the push", func() bool { return len(r.duo.Pushes()) >= n })
+	return r.duo.Pushes()[n-1].TxID
+}
+
+// eventually waits for what other processes are about to do.
+func (r *rig) eventually(what string, done func() bool) {
+	r.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-tick.C {
-		if p := r.duo.Pushes(); len(p) >= n {
-			return p[n-1].TxID
+		if done() {
+			return
 		}
 	}
-	r.t.Fatalf("%d pushes were sent, want %d", len(r.duo.Pushes()), n)
-	return ""
+	r.t.Fatalf("still waiting for %s", what)
 }
 
 // until repeats the reset until it is answered with code ("" is an answer of upstream's), as SDKs repeat a 503. A caller that

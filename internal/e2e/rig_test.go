@@ -125,7 +125,7 @@ providers:
 // run starts the sidecar on the file in the rig's folder.
 func (r *rig) run() {
 	r.t.Helper()
-	env := config.OS()
+	env := app.Environment()
 	env.Lookup = func(name string) (string, bool) { return r.duo.SecretKey(), name == "DUO_SKEY" }
 	c, err := config.Load(filepath.Join(r.dir, "sidecar.yaml"), env)
 	if err != nil {

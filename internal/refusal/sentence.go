@@ -85,7 +85,7 @@ func (e *Error) plain() (why, next string) {
 	case RequesterUnknown:
 		return "it needs a verification and does not say which employee asked for it", "Send it with a signed requester assertion."
 	case RequesterNotAttested:
-		return "it needs a verification and its requester assertion is not valid", "Send it with a current signed requester assertion."
+		return e.because("it needs a verification and its requester assertion is not valid"), "Send it with a current signed requester assertion."
 	case Uninspectable:
 		return e.because("it could not be read in exactly one way"), "Send it in its plain form."
 	case BodyTooLarge:

@@ -105,7 +105,11 @@ func (i *Identifier) Identify(ctx context.Context, request, connect http.Header)
 	case why != "":
 		return i.nobody(true, why)
 	case len(tokens) > 0:
-		return i.attested(ctx, tokens)
+		id := i.attested(ctx, tokens)
+		if name, _, why := plain(request, connect); i.asserted && (why != "" || name != "" && name != id.Subject.Requester.ID) {
+			return i.nobody(true, "an assertion and a plain header name different people")
+		}
+		return id
 	}
 	name, ticket, why := plain(request, connect)
 	switch {

@@ -213,7 +213,9 @@ func TestPlainHeaders(t *testing.T) {
 		"malformed":                       {"asserted", header(r, "alice"), nil, "/none/true"},
 		"malformed ticket":                {"asserted", header(r, alice, k, strings.Repeat("x", 300)), nil, "/none/true"},
 		"no fallback from a bad one":      {"asserted", header(r, alice, a, "x.y.z"), nil, "/none/true"},
-		"a good one goes before":          {"asserted", header(r, "bob@contoso.com", a, good(nil)), nil, alice + "/attested/true"},
+		"a good one goes before":          {"asserted", header(r, alice, a, good(nil)), nil, alice + "/attested/true"},
+		"a good one names another person": {"asserted", header(r, "bob@contoso.com", a, good(nil)), nil, "/none/true"},
+		"only where plain ones count":     {"attested", header(r, "bob@contoso.com", a, good(nil)), nil, alice + "/attested/true"},
 		"and takes no ticket from beside": {"asserted", header(k, "T-666", a, good(map[string]any{"ticket": nil})), nil, alice + "/attested/true"},
 	} {
 		t.Run(name, func(t *testing.T) {

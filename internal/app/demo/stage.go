@@ -112,7 +112,7 @@ func (s *stage) openSidecar(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 	}
-	env := config.OS()
+	env := app.Environment()
 	env.Lookup = func(name string) (string, bool) { return s.duo.SecretKey(), name == "DUO_SKEY" }
 	c, err := config.Load(file, env)
 	if err != nil {
