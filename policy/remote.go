@@ -184,7 +184,7 @@ func (r *remote) download(ctx context.Context, etag string) (raw []byte, next st
 	if err != nil {
 		return nil, "", fmt.Errorf("ask the bundle server: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it is read to its limit, and nothing is written
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotModified:

@@ -101,10 +101,10 @@ func awsCBOR(e *Error) form {
 	if e.Hold != "" {
 		pairs = append(pairs, "hold", e.Hold)
 	}
-	b := []byte{5<<5 | byte(len(pairs)/2)}
+	b := []byte{5<<5 | byte(len(pairs)/2)} //nolint:gosec // two or three pairs
 	for _, s := range pairs {
 		s = s[:min(len(s), 1<<16-1)]
-		b = append(append(b, 3<<5|25, byte(len(s)>>8), byte(len(s)&0xff)), s...)
+		b = append(append(b, 3<<5|25, byte(len(s)>>8), byte(len(s)&0xff)), s...) //nolint:gosec // two octets: cut to them above
 	}
 	return form{"application/cbor", b, http.Header{"Smithy-Protocol": {"rpc-v2-cbor"}}}
 }
