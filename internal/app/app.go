@@ -162,6 +162,9 @@ func (s *Sidecar) stop(ctx context.Context) error {
 	ending, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
 	err := errors.Join(s.desk.Drain(ending), s.proxy.Shutdown(ending))
+	if s.shadow != nil {
+		s.shadow.Close() // what it still writes belongs before the record of the stop
+	}
 	// Apart from ending, which may be used up: the last record is not the one to save time on.
 	last, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
