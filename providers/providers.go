@@ -4,6 +4,8 @@ package providers
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"time"
 )
 
@@ -78,6 +80,12 @@ type Attempt struct {
 	Asked       bool
 	Transaction string  // the provider's own handle
 	Outcome     Outcome // only when not Asked
+	// URL is a page where the person answers, for a provider that cannot reach them by itself; else empty. Anybody may
+	// be given it: only the person can complete it.
+	URL string
+	// Code is what the person has to type or pick on their phone, where the provider asks for it; else empty. It is
+	// shown through sinks that ask for it, and never to the agent.
+	Code string
 }
 
 // Verifier asks one person about one operation, out of band. A no is an Outcome; an error means that it is
@@ -100,6 +108,28 @@ type Capable interface{ Capabilities() []string }
 // Canceler is a Verifier that can take a push back.
 type Canceler interface {
 	Cancel(ctx context.Context, transaction string) error
+}
+
+// ErrCallback is what a Caller's Callback returns for a request that its service did not sign, or signed too long ago.
+var ErrCallback = errors.New("providers: callback refused")
+
+// Caller is a Verifier whose service calls back. A callback approves nothing: it only wakes whoever waits, on whichever
+// replica that is.
+type Caller interface {
+	// Callback verifies a request of the service, whose body was read whole, and returns the transaction it is about, ""
+	// for one that is about none. Errors wrap ErrCallback.
+	Callback(r *http.Request, body []byte) (transaction string, err error)
+	// Wake makes a Wait for that transaction look at once. One that nobody waits for is ignored. It does not block.
+	Wake(transaction string)
+}
+
+// Pager is a Verifier with web pages of its own, where the person answers. They are served on the callback listener.
+type Pager interface{ Pages() http.Handler }
+
+// Corroborator is a Verifier that can look, some time after an approval, for the service's own record of it. What it
+// finds is for the journal, and is never a condition.
+type Corroborator interface {
+	Corroborate(ctx context.Context, p Person, transaction string, at time.Time) (detail string, err error)
 }
 
 // Checker is a Verifier that can try its credentials without asking anybody.
