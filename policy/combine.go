@@ -93,8 +93,9 @@ func combineRequirements(parts []Decision) (_ *Requirement, problem string) {
 		}
 		all.Capabilities = append(all.Capabilities, r.Capabilities...)
 		all.AMR = append(all.AMR, r.AMR...)
+		all.Prefer = append(all.Prefer, r.Prefer...)
 	}
-	for _, list := range []*[]string{&all.Providers, &all.Capabilities, &all.AMR} {
+	for _, list := range []*[]string{&all.Providers, &all.Capabilities, &all.AMR, &all.Prefer} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}

@@ -80,9 +80,11 @@ func TestCombineMeetsTheRequirementsOfAllParts(t *testing.T) {
 	parts := []policy.Decision{
 		part(policy.StepUp, "x", "duo", "m365"), part(policy.StepUp, "y"), part(policy.StepUp, "z", "traceless", "duo"), part(policy.Allow, "a"),
 	}
+	parts[1].Requirement.Prefer = []string{"text"}
 	r := policy.Combine(parts).Requirement
 	if r == nil || r.Approver != "requester" || !slices.Equal(r.Providers, []string{"duo"}) ||
-		!slices.Equal(r.Capabilities, []string{"text"}) || !slices.Equal(r.AMR, []string{"x", "y", "z"}) {
+		!slices.Equal(r.Capabilities, []string{"text"}) || !slices.Equal(r.AMR, []string{"x", "y", "z"}) ||
+		!slices.Equal(r.Prefer, []string{"text"}) {
 		t.Errorf("Requirement = %+v", r)
 	}
 	if got := parts[0].Requirement.Providers; !slices.Equal(got, []string{"duo", "m365"}) {

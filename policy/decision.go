@@ -30,6 +30,9 @@ type Requirement struct {
 	Providers    []string `json:"providers"`    // any of these
 	Capabilities []string `json:"capabilities"` // all of these: text, number_match, phishing_resistant
 	AMR          []string `json:"amr"`          // all of these (RFC 8176)
+	// Prefer has capabilities that are asked for wherever a provider of that person has them: a provider with fewer of
+	// them is asked only when every one with more does not know the person. Whoever runs the hold sees to that.
+	Prefer []string `json:"prefer,omitempty"`
 }
 
 // Decision is the policy's answer for one operation. The zero value denies.

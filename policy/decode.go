@@ -99,7 +99,7 @@ func reasons(v any) ([]Reason, error) {
 }
 
 func requirement(v any) (*Requirement, error) {
-	f, err := fields(v, []string{"approver", "providers", "capabilities", "amr"})
+	f, err := fields(v, []string{"approver", "providers", "capabilities", "amr"}, "prefer")
 	if err != nil {
 		return nil, err
 	}
@@ -112,9 +112,14 @@ func requirement(v any) (*Requirement, error) {
 			return nil, fmt.Errorf("%s %w", name, err)
 		}
 	}
-	for _, c := range r.Capabilities {
+	if prefer, ok := f["prefer"]; ok {
+		if r.Prefer, err = words(prefer); err != nil {
+			return nil, fmt.Errorf("prefer %w", err)
+		}
+	}
+	for _, c := range slices.Concat(r.Capabilities, r.Prefer) {
 		if c != "text" && c != "number_match" && c != "phishing_resistant" {
-			return nil, fmt.Errorf("capabilities has an unknown word")
+			return nil, fmt.Errorf("capabilities or prefer has an unknown word")
 		}
 	}
 	return r, nil

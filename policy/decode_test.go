@@ -3,6 +3,7 @@ package policy_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,8 @@ func TestDecodeRefusesEverythingElse(t *testing.T) {
 		"step_up, but not what for":  {`"approver":"requester","providers":["duo"],"capabilities":["text","number_match","phishing_resistant"],"amr":["hwk"]`, ``},
 		"too many providers":         {`"providers":["duo"]`, `"providers":[` + strings.Repeat(`"duo",`, 40) + `"duo"]`},
 		"too many reasons":           {`[{"code":"a_b.c-1","text":"Because."}]`, `[` + strings.Repeat(`{"code":"a","text":"b"},`, 80) + `{"code":"a","text":"b"}]`},
+		"unknown preference":         {`"amr":["hwk"]`, `"amr":["hwk"],"prefer":["telepathy"]`},
+		"prefer is null":             {`"amr":["hwk"]`, `"amr":["hwk"],"prefer":null`},
 		"approver with another case": {`"approver":"requester"`, `"approver":"Requester"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,6 +109,13 @@ func TestDecodeRefusesEverythingElse(t *testing.T) {
 	})
 	for _, v := range []any{nil, true, "allow", 1.5, []any{}, map[string]any{}, []any{decodeJSON(t, goodAllow)}} {
 		refused(t, v)
+	}
+}
+
+func TestDecodeReadsAPreference(t *testing.T) {
+	d, err := policy.Decode(decodeJSON(t, strings.Replace(goodStepUp, `"amr":["hwk"]`, `"amr":["hwk"],"prefer":["text"]`, 1)))
+	if err != nil || !slices.Equal(d.Requirement.Prefer, []string{"text"}) {
+		t.Errorf("Decode = %+v, %v; want text preferred", d.Requirement, err)
 	}
 }
 

@@ -89,6 +89,9 @@ type Operation struct {
 	Undone    string            `json:"undone"`         // "The password of bob@contoso.com was not reset"
 	Also      []string          `json:"also,omitempty"` // names of the other sensitive operations that the same call is
 	Batch     *Batch            `json:"batch,omitempty"`
+	// ChangesFactor says that the operation changes what somebody confirms with: whoever has that factor must not be asked
+	// to confirm it by that same factor.
+	ChangesFactor bool `json:"changes_factor,omitempty"`
 }
 
 // Request is the HTTP request behind an operation, in canonical form, secrets masked.

@@ -63,6 +63,8 @@ func operationDoc(o Operation) map[string]any {
 		"summary":   o.Summary,
 		"undone":    o.Undone,
 		"also":      list(o.Also),
+
+		"changes_factor": o.ChangesFactor,
 	}
 	if o.Batch != nil {
 		doc["batch"] = map[string]any{"index": o.Batch.Index, "size": o.Batch.Size}

@@ -3,12 +3,25 @@ package countersign
 
 import rego.v1
 
-requirement := {
-	"approver": "requester",
-	"providers": sort(providers),
-	"capabilities": sort(union({to_set(object.get(p, "capabilities", [])) | some p in requirement_parts})),
-	"amr": sort(union({to_set(object.get(p, "amr", [])) | some p in requirement_parts})),
-}
+requirement := object.union(
+	{
+		"approver": "requester",
+		"providers": sort(providers),
+		"capabilities": sort(union({to_set(object.get(p, "capabilities", [])) | some p in requirement_parts})),
+		"amr": sort(union({to_set(object.get(p, "amr", [])) | some p in requirement_parts})),
+	},
+	preference,
+)
+
+# What is asked for only where a provider of that person has it.
+default preference := {}
+
+preference := {"prefer": sort(preferred)} if count(preferred) > 0
+
+preferred := floor_preferred | union({to_set(object.get(p, "prefer", [])) | some p in requirement_parts})
+
+# Whoever makes an administrator should read what they approve.
+floor_preferred contains "text" if input.operation.category == "admin_privilege"
 
 requirement_parts contains untyped(part) if some part in data.countersign.rules.requirement
 

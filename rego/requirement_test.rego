@@ -40,10 +40,29 @@ test_a_requirement_alone_holds_nothing if {
 test_a_requirement_of_the_wrong_shape_is_no_answer if {
 	every part in [
 		"duo", {"provider": ["duo"]}, {"providers": "duo"}, {"providers": [""]}, {"providers": [1]},
-		{"capabilities": ["telepathy"]}, {"capabilities": "text"}, {"amr": [null]}, {"approver": "manager"},
+		{"capabilities": ["telepathy"]}, {"capabilities": "text"}, {"prefer": ["telepathy"]}, {"prefer": "text"}, {"amr": [null]}, {"approver": "manager"},
 	] {
 		d := required({part})
 		d.malformed == {"countersign.rules.requirement"}
 		not d.effect
 	}
+}
+
+test_an_admin_privilege_is_read_before_it_is_approved_where_that_can_be if {
+	d := countersign.decision with input as object.union(reset, {"operation": {"category": "admin_privilege"}})
+	d.requirement == {"approver": "requester", "providers": [], "capabilities": [], "amr": [], "prefer": ["text"]}
+}
+
+test_other_categories_prefer_nothing if {
+	every category in ["credential_reset", "permission_grant", "account_creation", "security_config"] {
+		d := countersign.decision with input as object.union(reset, {"operation": {"category": category}})
+		d.effect == "step_up"
+		not d.requirement.prefer
+	}
+}
+
+test_preferences_join if {
+	d := countersign.decision with input as object.union(reset, {"operation": {"category": "admin_privilege"}})
+		with data.countersign.rules.requirement as {{"prefer": ["number_match"]}, {"prefer": ["text"]}}
+	d.requirement.prefer == ["number_match", "text"]
 }

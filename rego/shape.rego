@@ -63,7 +63,8 @@ is_part("approver", "requester")
 
 is_part("providers", names) if is_list(names)
 
-is_part("capabilities", words) if {
+is_part(key, words) if {
+	key in {"capabilities", "prefer"}
 	is_list(words)
 	every word in words {
 		word in {"text", "number_match", "phishing_resistant"}

@@ -51,6 +51,8 @@ type rawEntry struct {
 	Undone    string            `json:"undone"`
 	Secrets   []string          `json:"secrets"`
 	Source    string            `json:"source"`
+
+	ChangesFactor bool `json:"changes_factor"` // it changes what somebody confirms with
 }
 
 // entry is one entry for one path, ready to match.
@@ -63,6 +65,7 @@ type entry struct {
 	pattern         pattern
 	when            []condition
 	sensitive       bool
+	changesFactor   bool
 	params          map[string]bodyPath
 	summary, undone template
 	secrets         []bodyPath
@@ -85,7 +88,7 @@ func (a *API) compile(raw rawEntry) ([]*entry, error) {
 	}
 	e := entry{
 		name: raw.Name, category: raw.Category, resource: raw.Resource, inside: raw.Inside, when: raw.When,
-		method: raw.Method, source: raw.Source,
+		method: raw.Method, source: raw.Source, changesFactor: raw.ChangesFactor,
 		sensitive: known && rank < severity[Read] || raw.Sensitive, params: map[string]bodyPath{},
 	}
 	note(raw.consistent(e.sensitive))
@@ -133,6 +136,9 @@ func (raw *rawEntry) consistent(sensitive bool) error {
 	}
 	if sensitive && (raw.Summary == "" || raw.Undone == "") {
 		problems = append(problems, errors.New("a sensitive entry needs summary and undone"))
+	}
+	if raw.ChangesFactor && !sensitive {
+		problems = append(problems, errors.New("changes_factor is for entries that are sensitive"))
 	}
 	if sensitive && len(raw.Inside) > 0 {
 		problems = append(problems, errors.New("inside is for entries that are not sensitive"))

@@ -127,7 +127,7 @@ func (a *API) describe(call *Call, c candidate) Match {
 	return Match{
 		Name: e.name, Category: e.category, Coverage: Listed, Sensitive: e.sensitive, ResourceType: e.resource,
 		ResourceID: params[e.resource], Params: params,
-		Summary: e.summary.render(params, a.names), Undone: e.undone.render(params, a.names),
+		Summary: e.summary.render(params, a.names), Undone: e.undone.render(params, a.names), ChangesFactor: e.changesFactor,
 	}
 }
 
@@ -156,6 +156,7 @@ func (a *API) addAlso(m *Match, call *Call, best candidate, sensitive []candidat
 			continue
 		}
 		m.Also = append(m.Also, e.name)
+		m.ChangesFactor = m.ChangesFactor || e.changesFactor
 		m.Summary += "; also: " + e.summary.render(a.params(call, s), a.names)
 	}
 }

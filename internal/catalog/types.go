@@ -39,7 +39,9 @@ type Match struct {
 	Summary      string            // one line for the person: "Reset the password of bob@contoso.com"
 	Undone       string            // what a refusal says: "The password of bob@contoso.com was not reset"
 	Also         []string          // names of other sensitive entries that the same call is: a password and a user type in one PATCH
-	Secrets      [][]string        // paths in Body to mask; "*" is every element or key
+	// ChangesFactor says that the call changes what somebody confirms with: a phone, a token, a bypass code.
+	ChangesFactor bool
+	Secrets       [][]string // paths in Body to mask; "*" is every element or key
 }
 
 // Semantics says how an API's servers read a URL, so that the canonicaliser reads it the same way.

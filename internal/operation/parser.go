@@ -276,6 +276,8 @@ func (s *surface) operation(r reading) (policy.Operation, [][]string) {
 		Also:      m.Also,
 		Summary:   plain(m.Summary),
 		Undone:    plain(m.Undone),
+
+		ChangesFactor: m.ChangesFactor,
 	}
 	describe(&op, s.host, r)
 	return op, m.Secrets
