@@ -74,12 +74,20 @@ func (a *Attachment) await(ctx context.Context, rec Record, changed <-chan struc
 // not delivered is given once to the same request within the resume time, and a pending hold that nobody comes back to
 // within it is withdrawn.
 func (a *Attachment) Leave(delivered bool) {
+	kind := EventLeft
+	if delivered {
+		kind = EventDelivered
+	}
+	a.leave(Event{Kind: kind})
+}
+
+// LeaveAsync ends the attachment of a caller that will come back: a pending hold goes on until its own end, whoever is there.
+func (a *Attachment) LeaveAsync() { a.leave(Event{Kind: EventLeft, Async: true}) }
+
+func (a *Attachment) leave(e Event) {
 	a.once.Do(func() {
-		kind := EventLeft
-		if delivered {
-			kind = EventDelivered
-		}
-		a.d.leave(a.h, Event{Kind: kind, Caller: a.token})
+		e.Caller = a.token
+		a.d.leave(a.h, e)
 	})
 }
 

@@ -133,7 +133,7 @@ func (d *Desk) armLocked(h *live, least time.Duration) {
 	switch r := &h.rec; {
 	case r.State == Pending:
 		at = r.ExpiresAt
-		if back := r.LeftAt.Add(r.Resume); r.Caller == "" && !r.LeftAt.IsZero() && back.Before(at) {
+		if back := r.LeftAt.Add(r.Resume); r.Caller == "" && !r.LeftAt.IsZero() && !r.Async && back.Before(at) {
 			at = back
 		}
 	case r.State == Approved && r.Evidence != nil:
@@ -162,7 +162,7 @@ func (d *Desk) tick(h *live) {
 	switch {
 	case rec.State == Pending && !now.Before(rec.ExpiresAt):
 		kind = EventTimedOut
-	case rec.State == Pending && rec.Caller == "" && !rec.LeftAt.IsZero():
+	case rec.State == Pending && rec.Caller == "" && !rec.LeftAt.IsZero() && !rec.Async:
 		kind = EventAbandoned
 	case rec.State == Approved:
 		kind = EventExpired

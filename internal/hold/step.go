@@ -58,6 +58,8 @@ type Event struct {
 	Gone   string // EventAttached, EventAdopted: the caller or owner on record that is known to be gone
 	Desk   string // EventAdopted: the new owner. EventRedeemed: the redeemer
 
+	Async bool // EventLeft: the caller means to come back for the outcome
+
 	Provider    string            // EventAsked
 	Transaction string            // EventAsked
 	ExpiresAt   time.Time         // EventAsked: the provider's own shorter limit; zero: no shorter
@@ -162,6 +164,7 @@ func left(r Record, e Event, now time.Time) (Record, error) {
 		return r, impossible(r, e)
 	}
 	r.Caller, r.LeftAt = "", now
+	r.Async = r.Async || e.Async
 	if r.State != Pending { // while it is pending there is no outcome to deliver
 		r.Delivered = e.Kind == EventDelivered
 	}
@@ -209,7 +212,7 @@ func whilePending(r Record, e Event, now time.Time) (Record, error) {
 		}
 		return settle(r, TimedOut, now), nil
 	case EventAbandoned:
-		if r.Caller != "" || r.LeftAt.IsZero() || now.Before(r.LeftAt.Add(r.Resume)) {
+		if r.Caller != "" || r.LeftAt.IsZero() || r.Async || now.Before(r.LeftAt.Add(r.Resume)) {
 			return r, impossible(r, e)
 		}
 		r = settle(r, Withdrawn, now)

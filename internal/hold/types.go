@@ -72,6 +72,7 @@ type Record struct {
 	Owner      string        `json:"owner,omitempty"`    // the desk that waits for the person
 	Caller     string        `json:"caller,omitempty"`   // the attachment of a live caller; empty: nobody is attached
 	LeftAt     time.Time     `json:"left_at,omitzero"`   // when the last caller left; zero while one is attached
+	Async      bool          `json:"async,omitempty"`    // a caller left and said that it will come back: it is kept until its end
 	AskedAt    time.Time     `json:"asked_at,omitzero"`  // when the provider accepted the challenge
 	Detail     string        `json:"detail,omitempty"`   // the provider's own word, or a constant of ours
 	By         string        `json:"by,omitempty"`       // the operator who withdrew it
