@@ -214,6 +214,7 @@ type desk struct {
 	drained  chan struct{}
 	requests []hold.Request
 	left     []bool
+	async    int // callers that left to come back
 	answered int
 	refuse   error // of Attach
 	spent    error // of Redeem
@@ -329,4 +330,16 @@ func (a *attachment) Leave(delivered bool) {
 	a.d.mu.Lock()
 	defer a.d.mu.Unlock()
 	a.d.left = append(a.d.left, delivered)
+}
+
+func (d *desk) leftAsync() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.async
+}
+
+func (a *attachment) LeaveAsync() {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	a.d.async++
 }

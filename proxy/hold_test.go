@@ -169,6 +169,33 @@ func TestACallerWhoseTimeIsUpIsToldToComeBack(t *testing.T) {
 	}
 }
 
+func TestACallerThatDoesNotWaitIsToldWhereToLook(t *testing.T) {
+	w := newWorld(t, nil, func(o *proxy.Options) {
+		o.HoldURL = func(id hold.ID) string { return "http://control.example/v1/holds/" + string(id) }
+	})
+	h := alice()
+	h.Set("Countersign-Wait", "async")
+	a := w.patch(h)
+	id := a.Header.Get("Countersign-Hold")
+	if a.StatusCode != http.StatusAccepted || strings.TrimSpace(a.body) != `{"status":"pending"}` || id == "" {
+		t.Errorf("answer = %d %s, hold %q", a.StatusCode, a.body, id)
+	}
+	if got := a.Header.Get("Location"); got != "http://control.example/v1/holds/"+id {
+		t.Errorf("Location = %q", got)
+	}
+	if got := a.Header.Get("Proxy-Status"); got != `countersign; details="verification_pending"` {
+		t.Errorf("Proxy-Status = %q", got)
+	}
+	if w.desk.leftAsync() != 1 || len(w.arrived()) != 0 {
+		t.Errorf("%d left to come back, %d requests arrived; want 1 and 0", w.desk.leftAsync(), len(w.arrived()))
+	}
+	w.desk.settle(hold.Approved)
+	w.want(w.patch(h), 200, "") // sent again, it is let through, and not told to look
+	if len(w.arrived()) != 1 {
+		t.Errorf("%d requests arrived, want 1", len(w.arrived()))
+	}
+}
+
 func TestAWaitThatIsNoNumberIsMalformed(t *testing.T) {
 	w := newWorld(t, nil)
 	for _, v := range [][]string{{"-1"}, {"+1"}, {"1.5"}, {"soon"}, {""}, {"99999999"}, {"1", "1"}} {

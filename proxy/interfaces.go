@@ -40,6 +40,8 @@ type Attachment interface {
 	Wait(ctx context.Context) (hold.Record, error)
 	// Leave ends the attachment; delivered says that the caller was given the outcome.
 	Leave(delivered bool)
+	// LeaveAsync ends the attachment of a caller that will come back: the hold lasts until its own end.
+	LeaveAsync()
 }
 
 // Recorder is the journal.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"countersign/internal/audit"
+	"countersign/internal/hold"
 	"countersign/internal/refusal"
 )
 
@@ -58,6 +59,8 @@ type Options struct {
 	Logger *slog.Logger             // nil: silent
 	// Observe is told of every exchange that ended. It must not block. May be nil.
 	Observe func(audit.Event)
+	// HoldURL is where an agent can watch a hold, for callers that do not wait; nil: nowhere.
+	HoldURL func(hold.ID) string
 	// Waiting is told +1 when a caller begins to wait for a person, -1 when it ends. May be nil.
 	Waiting func(delta int)
 }

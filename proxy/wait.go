@@ -17,14 +17,14 @@ import (
 type waiting struct {
 	bounded bool
 	longest time.Duration
+	async   bool // the caller does not wait, and comes back by itself
 }
 
 // maxWaitSeconds bounds Countersign-Wait; nobody keeps a caller for longer than a day.
 const maxWaitSeconds = 24 * 60 * 60
 
-// waitFor reads Countersign-Wait, which can only shorten the wait. "async" is answered as 0 is: with 503 pending at once. It
-// will be a 202 with a Location as soon as the control listener can answer for a single hold; until then a Location would
-// lead nowhere, and an identical request finds the hold either way.
+// waitFor reads Countersign-Wait, which can only shorten the wait. Where there is no control listener a Location would lead
+// nowhere, and "async" is answered as 0 is: with 503 pending at once. An identical request finds the hold either way.
 func (s *Server) waitFor(h http.Header) (waiting, error) {
 	w := waiting{bounded: s.o.MaxWait > 0, longest: s.o.MaxWait}
 	values := h.Values("Countersign-Wait")
@@ -45,6 +45,7 @@ func (s *Server) waitFor(h http.Header) (waiting, error) {
 	if asked := time.Duration(seconds) * time.Second; !w.bounded || asked < w.longest {
 		w = waiting{bounded: true, longest: asked}
 	}
+	w.async = values[0] == "async" && s.o.HoldURL != nil
 	return w, nil
 }
 
@@ -63,6 +64,8 @@ func (s *Server) hold(ctx context.Context, ex *exchange, wait waiting, w http.Re
 	s.o.Waiting(-1)
 	switch {
 	case err == nil:
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && wait.async:
+		return ex.accept(w)
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return &refusal.Error{Code: refusal.Pending}
 	default:
@@ -73,6 +76,14 @@ func (s *Server) hold(ctx context.Context, ex *exchange, wait waiting, w http.Re
 	}
 	ex.outcome = true
 	return outcome(ex.hold)
+}
+
+// accept answers a caller that does not wait. The hold goes on until its own end.
+func (ex *exchange) accept(w http.ResponseWriter) error {
+	ex.attached.LeaveAsync()
+	ex.code, ex.status, ex.wrote = refusal.Pending, http.StatusAccepted, true
+	refusal.Accepted(w, string(ex.hold.ID), ex.s.o.HoldURL(ex.hold.ID))
+	return nil
 }
 
 // await waits for the hold, as long as this caller is kept and the sidecar is not stopping. No interim response is sent:
@@ -123,7 +134,14 @@ func (ex *exchange) holdFailed(ctx context.Context, err error) error {
 	return &refusal.Error{Code: code, Err: err}
 }
 
-// outcome is the refusal that a settled hold comes to. Whatever is not known as approved is refused.
+// Outcome is the refusal that a settled hold comes to, as its caller is given it. Whatever is not known as approved is
+// refused.
+func Outcome(rec hold.Record) *refusal.Error {
+	e := outcome(rec)
+	e.Hold, e.Requester = string(rec.ID), rec.Subject.Requester.ID
+	return e
+}
+
 func outcome(rec hold.Record) *refusal.Error {
 	e := &refusal.Error{Code: refusal.Unavailable, Escalated: rec.Escalated}
 	switch rec.State {
