@@ -27,6 +27,9 @@ type Challenge struct {
 	Fields    []Field   // what is being approved, in plain words, in order
 	Code      string    // binding code, shown to the requester and on the phone where possible
 	ExpiresAt time.Time // when the hold gives up; a provider's own shorter limit wins
+	// Needs has the capabilities that policy requires. A provider whose prompts have one only sometimes answers
+	// Unavailable, and asks nobody, where this prompt would not have it.
+	Needs []string
 }
 
 // Verdict is a person's answer, or why there is none. The zero value approves nothing.

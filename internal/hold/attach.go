@@ -175,7 +175,7 @@ func (d *Desk) openHold(ctx context.Context, key string, r Request, rev uint64) 
 	if _, err := d.choose(*r.Decision.Requirement); err != nil {
 		return nil, err
 	}
-	if err := d.affordable(ctx, r.Subject.Requester.ID); err != nil {
+	if err := d.affordable(ctx, r.Subject); err != nil {
 		return nil, err
 	}
 	now := time.Now()
@@ -218,7 +218,7 @@ func (d *Desk) opening(key string, r Request, token string, now time.Time) Recor
 	s.Requester.Claims = nil
 	return Record{
 		ID: ID(newID()), Key: key, Digest: r.Digest, Subject: s, Channel: r.Channel, API: r.API, Summary: r.Summary,
-		Operations: r.Operations, Requirement: *r.Decision.Requirement, Revision: r.Decision.Revision,
+		Operations: r.Operations, OwnFactors: d.ownFactors(r), Requirement: *r.Decision.Requirement, Revision: r.Decision.Revision,
 		Exchange: r.Exchange, OpenedAt: now, ExpiresAt: now.Add(d.o.Timeout), Resume: d.o.Resume,
 		Owner: d.name, Caller: token,
 	}

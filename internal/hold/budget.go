@@ -1,38 +1,46 @@
 package hold
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"countersign/providers"
 )
 
-// Budget bounds what one person is asked, over all their holds and on all replicas, so that nobody can be worn down by
-// pushes (invariant I10). A zero field takes the default that its comment names; there is no unlimited.
+// Budget bounds what one person is asked, over all their holds, all providers and all replicas, so that nobody can be worn
+// down by pushes (invariant I10), and what one agent and one tenant start, so that an agent that runs wild does not ring
+// every phone there is. A zero field takes the default that its comment names; there is no unlimited.
 type Budget struct {
 	Interval           time.Duration // 10s: between a push's end and the next push
 	Per15m             int           // 5: pushes in 15 minutes that were not approved
 	PerDay             int           // 30: pushes in 24 hours
 	Denials            int           // 2: denials in 15 minutes that start a cool-off
 	CooloffAfterDenial time.Duration // 15m: how long it lasts
+	PerAgent15m        int           // 60: pushes started for one agent in 15 minutes
+	PerTenant15m       int           // 600: pushes started in one tenant, or one domain where no tenant is known, in 15 minutes
 }
 
 const (
 	budgetWindow = 15 * time.Minute
 	budgetDay    = 24 * time.Hour
-	maxPerDay    = 1000 // what fits a ledger document
+	maxPerDay    = 500  // what fits a ledger document
+	maxStarts    = 1000 // the same
+	maxAlso      = 16   // other names that a person's document keeps
 	// pushGrace is how long after its hold's end a push counts as pending if nobody said that it ended: its owner is gone.
 	pushGrace = 30 * time.Second
 )
 
 func (b Budget) withDefaults() (Budget, error) {
-	if b.Interval < 0 || b.Per15m < 0 || b.PerDay < 0 || b.Denials < 0 || b.CooloffAfterDenial < 0 {
+	if b.Interval < 0 || b.Per15m < 0 || b.PerDay < 0 || b.Denials < 0 || b.CooloffAfterDenial < 0 || b.PerAgent15m < 0 || b.PerTenant15m < 0 {
 		return b, errors.New("hold: negative push budget")
 	}
 	if b.PerDay > maxPerDay || b.Per15m > maxPerDay || b.Denials > maxPerDay {
 		return b, fmt.Errorf("hold: push budget above %d", maxPerDay)
+	}
+	if b.PerAgent15m > maxStarts || b.PerTenant15m > maxStarts {
+		return b, fmt.Errorf("hold: push ceiling above %d", maxStarts)
 	}
 	if b.Interval == 0 {
 		b.Interval = 10 * time.Second
@@ -49,7 +57,26 @@ func (b Budget) withDefaults() (Budget, error) {
 	if b.CooloffAfterDenial == 0 {
 		b.CooloffAfterDenial = 15 * time.Minute
 	}
+	if b.PerAgent15m == 0 {
+		b.PerAgent15m = 60
+	}
+	if b.PerTenant15m == 0 {
+		b.PerTenant15m = 600
+	}
 	return b, nil
+}
+
+// BudgetError says that this person may not be pushed now.
+type BudgetError struct {
+	Reason string    `json:"reason"`         // "per_15m", "per_day", "cooloff", "fraud", "per_agent", "per_tenant"
+	Until  time.Time `json:"until,omitzero"` // zero: until an operator clears it
+}
+
+func (e *BudgetError) Error() string {
+	if e.Until.IsZero() {
+		return fmt.Sprintf("hold: push budget exhausted (%s) until an operator clears it", e.Reason)
+	}
+	return fmt.Sprintf("hold: push budget exhausted (%s) until %s", e.Reason, e.Until.Format(time.RFC3339))
 }
 
 // person is one person's budget document.
@@ -59,6 +86,17 @@ type person struct {
 	CooloffUntil time.Time   `json:"cooloff_until,omitzero"`
 	Fraud        bool        `json:"fraud,omitempty"` // until an operator clears it
 	NextAt       time.Time   `json:"next_at,omitzero"`
+	Who          string      `json:"who,omitempty"`  // requester id, for Blocked
+	Also         []string    `json:"also,omitempty"` // keys of the same person's other documents
+	Last         report      `json:"last,omitzero"`  // the newest denial or fraud report
+}
+
+// report is what an operator wants to know of a denial or a fraud report.
+type report struct {
+	At     time.Time `json:"at"`
+	Hold   ID        `json:"hold"`
+	Agent  string    `json:"agent,omitempty"`
+	Ticket string    `json:"ticket,omitempty"`
 }
 
 type push struct {
@@ -136,35 +174,36 @@ func (p *person) claim(b Budget, id ID, expires, now time.Time) (wait time.Time,
 }
 
 // release ends the push of a hold. Where nobody was asked, it counts for nothing. ringing is how long the phone may go on
-// showing it all the same; no other push is sent meanwhile.
-func (p *person) release(b Budget, id ID, asked bool, v providers.Verdict, ringing time.Duration, now time.Time) {
+// showing it all the same; no other push is sent meanwhile. It reports whether that changed anything.
+func (p *person) release(b Budget, rec Record, asked bool, v providers.Verdict, ringing time.Duration, now time.Time) bool {
 	p.prune(now)
-	keep := p.Pushes[:0:0]
-	for _, u := range p.Pushes {
-		if u.Hold == id && !u.Until.IsZero() {
-			if !asked {
-				continue
-			}
-			u.Until, u.Approved = time.Time{}, v == providers.Approved
-			p.NextAt = now.Add(max(b.Interval, ringing))
-		}
-		keep = append(keep, u)
-	}
-	p.Pushes = keep
+	i := slices.IndexFunc(p.Pushes, func(u push) bool { return u.Hold == rec.ID && !u.Until.IsZero() })
 	if !asked {
-		return
+		if i >= 0 {
+			p.Pushes = slices.Delete(p.Pushes, i, i+1)
+		}
+		return i >= 0
 	}
+	if i >= 0 {
+		p.Pushes[i].Until, p.Pushes[i].Approved = time.Time{}, v == providers.Approved
+		p.NextAt = now.Add(max(b.Interval, ringing))
+	}
+	last := report{At: now, Hold: rec.ID, Agent: rec.Subject.Agent, Ticket: rec.Subject.Ticket}
 	switch v {
 	case providers.Denied:
-		p.Denials = append(p.Denials, now)
+		if p.Last.Hold != rec.ID { // a Store that seemed to fail had happened
+			p.Denials, p.Last = append(p.Denials, now), last
+		}
 		if len(p.Denials) >= b.Denials {
 			p.CooloffUntil = now.Add(b.CooloffAfterDenial)
 		}
 	case providers.Fraud:
-		p.Fraud = true
+		p.Fraud, p.Last = true, last
 	case providers.Approved, providers.TimedOut, providers.NotEnrolled, providers.LockedOut, providers.Unavailable:
 	default: // counted as a push that was not approved
 	}
+	p.Who = rec.Subject.Requester.ID
+	return true
 }
 
 // ttl is how long the document can matter: a day after its last push, and for ever after a fraud report.
@@ -173,15 +212,4 @@ func (p *person) ttl() time.Duration {
 		return 0
 	}
 	return budgetDay + time.Hour
-}
-
-func decodePerson(e Entry) (person, error) {
-	var p person
-	if e.Value == nil {
-		return p, nil
-	}
-	if err := json.Unmarshal(e.Value, &p); err != nil {
-		return p, fmt.Errorf("%w: person document: %w", ErrLedger, err)
-	}
-	return p, nil
 }

@@ -21,14 +21,13 @@ const (
 )
 
 // challenge renders what the person is shown, from nothing but what the record holds: the bytes that were classified.
-func challenge(r Record, expires time.Time) providers.Challenge {
+func challenge(r Record, user providers.Person, expires time.Time) providers.Challenge {
 	c := providers.Challenge{
-		HoldID: string(r.ID),
-		Person: providers.Person{
-			ID: r.Subject.Requester.ID, ObjectID: r.Subject.Requester.ObjectID, TenantID: r.Subject.Requester.TenantID,
-		},
+		HoldID:    string(r.ID),
+		Person:    user,
 		Title:     clean(r.Summary, maxTitle),
 		ExpiresAt: expires,
+		Needs:     r.Requirement.Capabilities,
 	}
 	add := func(name, value string) {
 		if value = clean(value, maxFieldValue); value != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,12 +13,6 @@ import (
 	"countersign/policy"
 	"countersign/providers"
 )
-
-// Named is a verifier under the name that requirements and the journal know it by.
-type Named struct {
-	Name     string
-	Verifier providers.Verifier
-}
 
 // Recorder writes to the journal. It answers nil only when the event is on disk.
 type Recorder interface {
@@ -36,8 +31,13 @@ type Options struct {
 	Logger    *slog.Logger // nil: silent
 	// Shared says that the ledger outlives this process, so that Drain leaves pending holds to the other desks.
 	Shared bool
-	// Observe is told of every change this desk made, after the ledger took it. It must not block. May be nil.
+	// Observe is told of every change this desk made, after the ledger took it, and, as EventAsking, of every provider
+	// before it is asked to ask. It must not block: the hold waits for it. May be nil.
 	Observe func(Event, Record)
+	// Prompted is told, once per hold and after the person was asked, of the page where they answer and of the code that
+	// they have to type or pick, whichever there is. The code is nowhere else: not in the ledger, the journal or any
+	// answer. It must not block. May be nil: then nobody is shown a code.
+	Prompted func(r Record, url, code string)
 	// Escalated tells a technician that a verification needs a human, within its context. It returns whether a sink took
 	// the message. It must not call the desk. May be nil: then nobody is told, and only the journal has it.
 	Escalated func(context.Context, Record) bool
@@ -61,6 +61,7 @@ type Desk struct {
 	count    int                // live holds run here, and those being opened
 	open     map[ID]time.Time   // redeemed here, answer not known yet
 	turns    map[string]*turn   // by person: who on this desk pushes next
+	expected map[string]func()  // by wake key: wakes the Wait for a transaction
 	serial   uint64             // of attachments
 }
 
@@ -90,12 +91,8 @@ func NewDesk(o Options) (*Desk, error) {
 	case o.Timeout < 0 || o.Resume < 0 || o.MaxHolds < 0:
 		return nil, errors.New("hold: negative limit")
 	}
-	seen := map[string]bool{}
-	for _, v := range o.Verifiers {
-		if v.Name == "" || v.Verifier == nil || seen[v.Name] {
-			return nil, fmt.Errorf("hold: verifier %q has no name, no verifier or a name twice", v.Name)
-		}
-		seen[v.Name] = true
+	if o.Verifiers, err = checkVerifiers(o.Verifiers); err != nil {
+		return nil, err
 	}
 	if o.Budget, err = o.Budget.withDefaults(); err != nil {
 		return nil, err
@@ -115,10 +112,14 @@ func NewDesk(o Options) (*Desk, error) {
 	d := &Desk{
 		o: o, name: newID(), drained: make(chan struct{}), lease: lease{wake: make(chan struct{}, 1)},
 		holds: map[ID]*live{}, keys: map[string][]*live{}, open: map[ID]time.Time{}, turns: map[string]*turn{},
+		expected: map[string]func(){},
 	}
 	d.base, d.stop = context.WithCancelCause(context.Background())
 	d.wg.Go(func() { d.follow(d.base, holdPrefix, d.sawHold) })
 	d.wg.Go(func() { d.follow(d.base, personPrefix, d.sawPerson) })
+	if slices.ContainsFunc(o.Verifiers, func(v Named) bool { _, calls := v.Verifier.(providers.Caller); return calls }) {
+		d.wg.Go(func() { d.follow(d.base, wakePrefix, d.sawWake) })
+	}
 	d.wg.Go(func() { d.keepLease(d.base) })
 	return d, nil
 }

@@ -214,8 +214,9 @@ func TestTheNextProviderIsAskedOnlyWhereNobodyWas(t *testing.T) {
 	}{
 		{providers.NotEnrolled, providers.Approved, hold.Approved, 1},
 		{providers.Unavailable, providers.Approved, hold.Approved, 1},
-		{providers.NotEnrolled, providers.Unavailable, hold.NotEnrolled, 0},
-		{providers.Unavailable, providers.NotEnrolled, hold.NotEnrolled, 0},
+		{providers.NotEnrolled, providers.NotEnrolled, hold.NotEnrolled, 0},
+		{providers.NotEnrolled, providers.Unavailable, hold.Unavailable, 0}, // the one that is down might have known them
+		{providers.Unavailable, providers.NotEnrolled, hold.Unavailable, 0},
 		{providers.Unavailable, providers.Unavailable, hold.Unavailable, 0},
 		{providers.LockedOut, providers.Approved, hold.LockedOut, 0},
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -307,7 +308,9 @@ func settleMany(t *testing.T, o *office, from, n int) {
 func many(i int) hold.Request {
 	r := request(0)
 	r.Digest = policy.Digest{1, byte(i), byte(i >> 8)}
-	r.Subject.Requester.ID = string(rune('a'+i%26)) + time.Duration(i).String() + "@contoso.com"
+	// No agent and no domain may start so many.
+	r.Subject.Agent = "helpdesk-" + strconv.Itoa(i/50)
+	r.Subject.Requester.ID = string(rune('a'+i%26)) + time.Duration(i).String() + "@contoso-" + strconv.Itoa(i/500) + ".com"
 	return r
 }
 

@@ -55,12 +55,16 @@ type Ledger interface {
 	Watch(ctx context.Context, prefix string) iter.Seq2[Entry, error]
 }
 
-// Prefixes of the documents: a hold by its key, a hold's key by its id, a person's budget, a desk's lease.
+// Prefixes of the documents: a hold by its key, a hold's key by its id, a person's budget, an agent's and a tenant's
+// ceiling, a desk's lease, a transaction that its provider may call back about.
 const (
 	holdPrefix   = "hold."
 	idPrefix     = "id."
 	personPrefix = "person."
+	agentPrefix  = "agent."
+	tenantPrefix = "tenant."
 	deskPrefix   = "desk."
+	wakePrefix   = "wake."
 )
 
 // document is a Record as the ledger has it. Claims stay out: they are the assertion's, may be large, and no later

@@ -2,9 +2,7 @@ package hold
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -17,32 +15,45 @@ type turn struct {
 
 // queue waits, within the hold's own time, until this hold may push, and takes the person's one pending push. The
 // function it returns lets the next hold of this desk try.
-func (d *Desk) queue(ctx context.Context, person string, rec Record, a *asking) (func(), error) {
-	t := d.enterTurn(person)
+func (d *Desk) queue(ctx context.Context, rec Record, a *asking) (func(), error) {
+	keys := d.accountsOf(rec.Subject).person
+	turns := map[string]*turn{}
+	for _, key := range keys {
+		turns[key] = d.enterTurn(key)
+	}
+	leave := func() {
+		for key, t := range turns {
+			d.leaveTurn(key, t)
+		}
+	}
+	line := turns[keys[0]] // the id is always there; who is named otherwise meets in the ledger
 	select {
-	case t.slot <- struct{}{}:
+	case line.slot <- struct{}{}:
 	case <-ctx.Done():
-		d.leaveTurn(person, t)
+		leave()
 		return nil, context.Cause(ctx)
 	}
 	next := func() {
-		<-t.slot
-		d.leaveTurn(person, t)
+		<-line.slot
+		leave()
 	}
 	for {
+		changed := map[string]<-chan struct{}{}
 		d.mu.Lock()
-		changed := t.changed
+		for key, t := range turns {
+			changed[key] = t.changed
+		}
 		d.mu.Unlock()
-		wait, err := d.claim(ctx, person, rec)
+		wait, at, err := d.claim(ctx, rec)
 		if err == nil && wait.IsZero() {
 			a.claimed = true
 			return next, nil
 		}
 		if err == nil {
-			err = d.pause(ctx, changed, wait)
+			err = d.pause(ctx, changed[at], wait)
 		}
 		if err != nil {
-			// A Store that seemed to fail may have happened.
+			// Some of it may still be taken.
 			a.claimed = errors.Is(err, ErrLedger)
 			next()
 			return nil, err
@@ -61,90 +72,6 @@ func (d *Desk) pause(ctx context.Context, changed <-chan struct{}, until time.Ti
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// claim takes the push if it is free. Otherwise it returns until when to wait for a change, or a *BudgetError.
-func (d *Desk) claim(ctx context.Context, key string, rec Record) (time.Time, error) {
-	var wait time.Time
-	err := d.insist(ctx, func() error {
-		return d.changePerson(ctx, key, func(p *person) (bool, error) {
-			var err error
-			wait, err = p.claim(d.o.Budget, rec.ID, rec.ExpiresAt, time.Now())
-			return wait.IsZero(), err
-		})
-	})
-	if err != nil && ctx.Err() != nil {
-		return wait, context.Cause(ctx)
-	}
-	return wait, err
-}
-
-// release gives the push back, with what became of it.
-func (d *Desk) release(ctx context.Context, key string, id ID, a asking, ringing time.Duration) error {
-	return d.changePerson(ctx, key, func(p *person) (bool, error) {
-		p.release(d.o.Budget, id, a.asked, a.verdict, ringing, time.Now())
-		return true, nil
-	})
-}
-
-// affordable answers a *BudgetError if this person may not be pushed now at all.
-func (d *Desk) affordable(ctx context.Context, id string) error {
-	e, err := d.o.Ledger.Load(ctx, personKey(id))
-	if err != nil {
-		return ledgerError(err)
-	}
-	p, err := decodePerson(e)
-	if err != nil {
-		return err
-	}
-	if blocked := p.check(d.o.Budget, time.Now()); blocked != nil {
-		return blocked
-	}
-	return nil
-}
-
-// changePerson changes a person's document by compare-and-set. f says whether there is anything to store.
-func (d *Desk) changePerson(ctx context.Context, key string, f func(*person) (bool, error)) error {
-	for range maxTries {
-		e, err := d.o.Ledger.Load(ctx, key)
-		if err != nil {
-			return ledgerError(err)
-		}
-		p, err := decodePerson(e)
-		if err != nil {
-			return err
-		}
-		if store, err := f(&p); err != nil || !store {
-			return err
-		}
-		if e.Value, err = json.Marshal(p); err != nil {
-			return fmt.Errorf("encode person: %w", err)
-		}
-		e.TTL = p.ttl()
-		if _, err = d.o.Ledger.Store(ctx, e); err == nil {
-			return nil
-		}
-		if err = ledgerError(err); !errors.Is(err, ErrStale) {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: contention", ErrLedger)
-}
-
-// Clear lifts what blocks pushes to a person, a fraud report included. It is for an operator.
-func (d *Desk) Clear(ctx context.Context, id string) error {
-	return d.changePerson(ctx, personKey(id), func(p *person) (bool, error) {
-		now := time.Now()
-		p.prune(now)
-		pending := p.Pushes[:0:0]
-		for _, u := range p.Pushes {
-			if u.pending(now) {
-				pending = append(pending, u)
-			}
-		}
-		*p = person{Pushes: pending, NextAt: p.NextAt}
-		return true, nil
-	})
 }
 
 func (d *Desk) enterTurn(person string) *turn {

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
-	"countersign/internal/audit"
-	"countersign/policy"
 	"countersign/providers"
 )
 
@@ -58,29 +55,26 @@ func (d *Desk) run(ctx context.Context, h *live, adopted bool) {
 	d.mu.Lock()
 	rec := h.rec
 	d.mu.Unlock()
-	person := personKey(rec.Subject.Requester.ID)
 	var a asking
 	var e Event
 	var err error
 	switch {
 	case !adopted:
 		var next func()
-		if next, err = d.queue(ctx, person, rec, &a); err == nil {
-			defer next()
-			e, err = d.ask(ctx, rec, &a)
-		}
+		e, next, err = d.queueAndAsk(ctx, rec, &a)
+		defer next()
 	case rec.Transaction == "":
 		a.claimed, a.asked = true, true // nobody can know how far the owner came: never ask twice
 		e = Event{Kind: EventFaulted, Detail: "owner lost"}
 	default:
 		e, err = d.resumeAsking(ctx, rec, &a)
 	}
-	d.finish(ctx, h, person, a, e, err)
+	d.finish(ctx, h, rec, a, e, err)
 }
 
 // finish ends the person's push, and then the hold. The order matters: who learns of a denial and tries again at once
 // must find it counted.
-func (d *Desk) finish(ctx context.Context, h *live, person string, a asking, e Event, err error) {
+func (d *Desk) finish(ctx context.Context, h *live, rec Record, a asking, e Event, err error) {
 	stopped := errors.Is(context.Cause(ctx), errStopped)
 	if stopped && d.o.Shared {
 		return // it stays, for another desk to go on with
@@ -92,7 +86,7 @@ func (d *Desk) finish(ctx context.Context, h *live, person string, a asking, e E
 		ringing = ringTime // the phone may still show it: another push would be the second at once
 	}
 	if a.claimed {
-		if err := d.insist(ctx, func() error { return d.release(ctx, person, h.id, a, ringing) }); err != nil {
+		if err := d.insist(ctx, func() error { return d.release(ctx, rec, a, ringing) }); err != nil {
 			d.o.Logger.Error("hold: push budget", "hold", string(h.id), "error", err)
 		}
 	}
@@ -114,139 +108,6 @@ func (d *Desk) finish(ctx context.Context, h *live, person string, a asking, e E
 	if _, err := d.conclude(ctx, h, h.key, h.id, e); err != nil && !errors.Is(err, ErrTransition) {
 		d.o.Logger.Error("hold: cannot settle", "hold", string(h.id), "error", err)
 	}
-}
-
-// choose returns the verifiers that could meet the requirement, in order of preference.
-func (d *Desk) choose(r policy.Requirement) ([]Named, error) {
-	var out []Named
-	for _, v := range d.o.Verifiers {
-		if len(r.Providers) > 0 && !slices.Contains(r.Providers, v.Name) {
-			continue
-		}
-		var can []string
-		if c, ok := v.Verifier.(providers.Capable); ok {
-			can = c.Capabilities()
-		}
-		missing := func(want string) bool { return !slices.Contains(can, want) }
-		if !slices.ContainsFunc(r.Capabilities, missing) {
-			out = append(out, v)
-		}
-	}
-	if len(out) == 0 {
-		return nil, ErrNoProvider
-	}
-	return out, nil
-}
-
-// ask starts the push at the first provider that knows the person and waits for the answer. It goes on to the next
-// provider only where it is certain that nobody was asked.
-func (d *Desk) ask(ctx context.Context, rec Record, a *asking) (Event, error) {
-	candidates, err := d.choose(rec.Requirement)
-	if err != nil {
-		return Event{}, err
-	}
-	final := providers.Outcome{Verdict: providers.Unavailable}
-	for _, v := range candidates {
-		if ctx.Err() != nil {
-			return Event{}, context.Cause(ctx)
-		}
-		expires := rec.ExpiresAt
-		if l, ok := v.Verifier.(providers.Limiter); ok {
-			if end := time.Now().Add(l.Limit()); l.Limit() > 0 && end.Before(expires) {
-				expires = end
-			}
-		}
-		attempt, err := d.startPush(ctx, v, challenge(rec, expires))
-		switch {
-		case err != nil, attempt.Asked && attempt.Transaction == "":
-			// Nobody can know whether the person was asked: nobody else is.
-			a.asked, a.verifier, a.handle = true, v.Verifier, attempt.Transaction
-			return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "start failed"}), interrupted(ctx)
-		case attempt.Asked:
-			a.asked, a.verifier, a.handle = true, v.Verifier, attempt.Transaction
-			if err := d.asked(ctx, rec, v.Name, attempt.Transaction, expires); err != nil {
-				return Event{}, err
-			}
-			return d.wait(ctx, rec, v, a)
-		}
-		switch attempt.Outcome.Verdict {
-		case providers.NotEnrolled:
-			if final.Verdict != providers.NotEnrolled {
-				final = attempt.Outcome
-			}
-		case providers.LockedOut:
-			return settled(attempt.Outcome), interrupted(ctx)
-		case providers.Unavailable:
-			if final.Verdict == providers.Unavailable {
-				final = attempt.Outcome
-			}
-		case providers.Approved, providers.Denied, providers.TimedOut, providers.Fraud:
-			// Nobody was asked, so nobody can have said so: the provider is not to be believed.
-			return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "answer without a question"}), interrupted(ctx)
-		default:
-			return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "unknown verdict"}), interrupted(ctx)
-		}
-	}
-	return settled(final), interrupted(ctx)
-}
-
-// asked writes down that the person has been asked, journal first.
-func (d *Desk) asked(ctx context.Context, rec Record, provider, transaction string, expires time.Time) error {
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), insistTime)
-	defer cancel()
-	e := Event{Kind: EventAsked, Provider: provider, Transaction: transaction, ExpiresAt: expires}
-	rec.Provider, rec.Transaction = provider, transaction
-	if err := d.record(own, audit.HoldAsked, rec); err != nil {
-		return err
-	}
-	err := d.insist(own, func() error {
-		_, err := d.change(own, rec.Key, rec.ID, e, time.Time{})
-		return err
-	})
-	if errors.Is(err, ErrTransition) || errors.Is(err, ErrNotFound) {
-		return errSettled
-	}
-	return err
-}
-
-func (d *Desk) resumeAsking(ctx context.Context, rec Record, a *asking) (Event, error) {
-	a.claimed, a.asked, a.handle = true, true, rec.Transaction
-	for _, v := range d.o.Verifiers {
-		if v.Name == rec.Provider {
-			a.verifier = v.Verifier
-			return d.wait(ctx, rec, v, a)
-		}
-	}
-	return Event{Kind: EventFaulted, Detail: "provider not configured here"}, nil
-}
-
-func (d *Desk) wait(ctx context.Context, rec Record, v Named, a *asking) (Event, error) {
-	var out providers.Outcome
-	err := guard(func() (err error) {
-		out, err = v.Verifier.Wait(ctx, a.handle)
-		return err
-	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return Event{}, context.Cause(ctx)
-		}
-		d.o.Logger.Warn("hold: provider failed", "hold", string(rec.ID), "provider", v.Name, "error", err)
-		return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "provider failed"}), nil
-	}
-	a.answered, a.verdict = true, out.Verdict
-	return settled(out), interrupted(ctx)
-}
-
-func (d *Desk) startPush(ctx context.Context, v Named, c providers.Challenge) (providers.Attempt, error) {
-	var attempt providers.Attempt
-	err := guard(func() (err error) {
-		attempt, err = v.Verifier.Start(ctx, c)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		d.o.Logger.Warn("hold: provider could not start", "hold", c.HoldID, "provider", v.Name, "error", err)
-	}
-	return attempt, err
 }
 
 // takeBack asks the provider to withdraw a push that nobody waits for any more, and reports whether it did. Best effort: its

@@ -32,12 +32,14 @@ const (
 	EventRedeemed       // the approval is spent
 	EventAnswered       // upstream's answer is known
 	EventExpired        // approved, and nobody claimed it
+	EventAsking         // a provider is about to be asked: told to observers, and changes nothing
 )
 
 var kindNames = [...]string{
 	EventNone: "none", EventOpened: "opened", EventAttached: "attached", EventLeft: "left", EventDelivered: "delivered",
 	EventAdopted: "adopted", EventAsked: "asked", EventSettled: "settled", EventTimedOut: "timed_out", EventAbandoned: "abandoned",
 	EventWithdrawn: "withdrawn", EventFaulted: "faulted", EventRedeemed: "redeemed", EventAnswered: "answered", EventExpired: "expired",
+	EventAsking: "asking",
 }
 
 // String returns the kind's name in snake case.
@@ -60,9 +62,10 @@ type Event struct {
 
 	Async bool // EventLeft: the caller means to come back for the outcome
 
-	Provider    string            // EventAsked
+	Provider    string            // EventAsking, EventAsked
 	Transaction string            // EventAsked
-	ExpiresAt   time.Time         // EventAsked: the provider's own shorter limit; zero: no shorter
+	PromptURL   string            // EventAsked
+	ExpiresAt   time.Time         // EventAsking, EventAsked: the provider's own shorter limit; zero: no shorter
 	Outcome     providers.Outcome // EventSettled
 	Escalated   bool              // EventSettled, EventFaulted: a technician was notified
 	Detail      string            // EventWithdrawn, EventFaulted: a constant of ours
@@ -108,7 +111,7 @@ func Step(r Record, e Event, now time.Time) (Record, error) {
 			return r, impossible(r, e) // a late yes does not open a settled hold
 		}
 		next, err = whilePending(r, e, now)
-	case EventNone:
+	case EventNone, EventAsking:
 		return r, impossible(r, e)
 	default:
 		return r, impossible(r, e)
@@ -199,7 +202,7 @@ func whilePending(r Record, e Event, now time.Time) (Record, error) {
 		if !r.AskedAt.IsZero() || e.Provider == "" || e.Transaction == "" || !now.Before(r.ExpiresAt) {
 			return r, impossible(r, e)
 		}
-		r.AskedAt, r.Provider, r.Transaction = now, e.Provider, e.Transaction
+		r.AskedAt, r.Provider, r.Transaction, r.PromptURL = now, e.Provider, e.Transaction, e.PromptURL
 		if !e.ExpiresAt.IsZero() && e.ExpiresAt.Before(r.ExpiresAt) {
 			r.ExpiresAt = e.ExpiresAt
 		}
@@ -222,7 +225,8 @@ func whilePending(r Record, e Event, now time.Time) (Record, error) {
 		r = settle(r, Unavailable, now)
 		r.Detail, r.Escalated = e.Detail, e.Escalated
 		return r, nil
-	case EventNone, EventOpened, EventAttached, EventLeft, EventDelivered, EventWithdrawn, EventRedeemed, EventAnswered, EventExpired:
+	case EventNone, EventOpened, EventAttached, EventLeft, EventDelivered, EventWithdrawn, EventRedeemed, EventAnswered, EventExpired,
+		EventAsking:
 		return r, impossible(r, e)
 	default:
 		return r, impossible(r, e)

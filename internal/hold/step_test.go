@@ -19,55 +19,55 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // where anything could: the right digest, an approval, the caller "desk1.1". The pending hold has asked nobody yet, so that its
 // approval is none.
 const columns = `
-             none opened   attached     left         delivered    adopted asked   settled     timed_out abandoned withdrawn faulted     redeemed answered expired unknown`
+             none opened   attached     left         delivered    adopted asked   settled     timed_out abandoned withdrawn faulted     redeemed answered expired asking unknown`
 
 // A caller is attached, nothing is late.
 const attachedGrid = `
-unopened     x    pending  x            x            x            x       x       x           x         x         x         x           no       x        x       x
-pending      x    x        dup          pending      pending      pending pending unavailable x         x         withdrawn unavailable no       x        x       x
-approved     x    x        dup          approved     approved     x       x       x           x         x         withdrawn x           spent    x        x       x
-spent        x    x        dup          spent        spent        x       x       x           x         x         x         x           no       spent    x       x
-denied       x    x        dup          denied       denied       x       x       x           x         x         x         x           no       x        x       x
-timed_out    x    x        dup          timed_out    timed_out    x       x       x           x         x         x         x           no       x        x       x
-fraud        x    x        dup          fraud        fraud        x       x       x           x         x         x         x           no       x        x       x
-not_enrolled x    x        dup          not_enrolled not_enrolled x       x       x           x         x         x         x           no       x        x       x
-locked_out   x    x        dup          locked_out   locked_out   x       x       x           x         x         x         x           no       x        x       x
-unavailable  x    x        dup          unavailable  unavailable  x       x       x           x         x         x         x           no       x        x       x
-withdrawn    x    x        x            withdrawn    withdrawn    x       x       x           x         x         x         x           no       x        x       x
-expired      x    x        x            expired      expired      x       x       x           x         x         x         x           no       x        x       x
-unknown      x    x        x            unknown      unknown      x       x       x           x         x         x         x           no       x        x       x`
+unopened     x    pending  x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+pending      x    x        dup          pending      pending      pending pending unavailable x         x         withdrawn unavailable no       x        x       x      x
+approved     x    x        dup          approved     approved     x       x       x           x         x         withdrawn x           spent    x        x       x      x
+spent        x    x        dup          spent        spent        x       x       x           x         x         x         x           no       spent    x       x      x
+denied       x    x        dup          denied       denied       x       x       x           x         x         x         x           no       x        x       x      x
+timed_out    x    x        dup          timed_out    timed_out    x       x       x           x         x         x         x           no       x        x       x      x
+fraud        x    x        dup          fraud        fraud        x       x       x           x         x         x         x           no       x        x       x      x
+not_enrolled x    x        dup          not_enrolled not_enrolled x       x       x           x         x         x         x           no       x        x       x      x
+locked_out   x    x        dup          locked_out   locked_out   x       x       x           x         x         x         x           no       x        x       x      x
+unavailable  x    x        dup          unavailable  unavailable  x       x       x           x         x         x         x           no       x        x       x      x
+withdrawn    x    x        x            withdrawn    withdrawn    x       x       x           x         x         x         x           no       x        x       x      x
+expired      x    x        x            expired      expired      x       x       x           x         x         x         x           no       x        x       x      x
+unknown      x    x        x            unknown      unknown      x       x       x           x         x         x         x           no       x        x       x      x`
 
 // The caller left a second ago, nothing is late: what it did not get is given once.
 const leftGrid = `
-unopened     x    pending  x            x            x            x       x       x           x         x         x         x           no       x        x       x
-pending      x    x        pending      x            x            pending pending unavailable x         x         withdrawn unavailable no       x        x       x
-approved     x    x        approved     x            x            x       x       x           x         x         withdrawn x           spent    x        x       x
-spent        x    x        dup          x            x            x       x       x           x         x         x         x           no       spent    x       x
-denied       x    x        denied       x            x            x       x       x           x         x         x         x           no       x        x       x
-timed_out    x    x        timed_out    x            x            x       x       x           x         x         x         x           no       x        x       x
-fraud        x    x        fraud        x            x            x       x       x           x         x         x         x           no       x        x       x
-not_enrolled x    x        not_enrolled x            x            x       x       x           x         x         x         x           no       x        x       x
-locked_out   x    x        locked_out   x            x            x       x       x           x         x         x         x           no       x        x       x
-unavailable  x    x        unavailable  x            x            x       x       x           x         x         x         x           no       x        x       x
-withdrawn    x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-expired      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-unknown      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x`
+unopened     x    pending  x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+pending      x    x        pending      x            x            pending pending unavailable x         x         withdrawn unavailable no       x        x       x      x
+approved     x    x        approved     x            x            x       x       x           x         x         withdrawn x           spent    x        x       x      x
+spent        x    x        dup          x            x            x       x       x           x         x         x         x           no       spent    x       x      x
+denied       x    x        denied       x            x            x       x       x           x         x         x         x           no       x        x       x      x
+timed_out    x    x        timed_out    x            x            x       x       x           x         x         x         x           no       x        x       x      x
+fraud        x    x        fraud        x            x            x       x       x           x         x         x         x           no       x        x       x      x
+not_enrolled x    x        not_enrolled x            x            x       x       x           x         x         x         x           no       x        x       x      x
+locked_out   x    x        locked_out   x            x            x       x       x           x         x         x         x           no       x        x       x      x
+unavailable  x    x        unavailable  x            x            x       x       x           x         x         x         x           no       x        x       x      x
+withdrawn    x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+expired      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+unknown      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x`
 
 // The caller left long ago, and every time limit has passed.
 const lateGrid = `
-unopened     x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-pending      x    x        pending      x            x            pending x       timed_out   timed_out withdrawn withdrawn unavailable no       x        x       x
-approved     x    x        x            x            x            x       x       x           x         x         withdrawn x           late     x        expired x
-spent        x    x        x            x            x            x       x       x           x         x         x         x           no       spent    x       x
-denied       x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-timed_out    x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-fraud        x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-not_enrolled x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-locked_out   x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-unavailable  x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-withdrawn    x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-expired      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x
-unknown      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x`
+unopened     x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+pending      x    x        pending      x            x            pending x       timed_out   timed_out withdrawn withdrawn unavailable no       x        x       x      x
+approved     x    x        x            x            x            x       x       x           x         x         withdrawn x           late     x        expired x      x
+spent        x    x        x            x            x            x       x       x           x         x         x         x           no       spent    x       x      x
+denied       x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+timed_out    x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+fraud        x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+not_enrolled x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+locked_out   x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+unavailable  x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+withdrawn    x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+expired      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x
+unknown      x    x        x            x            x            x       x       x           x         x         x         x           no       x        x       x      x`
 
 func TestEveryStateWithEveryEvent(t *testing.T) {
 	for name, grid := range map[string]struct {
@@ -82,7 +82,7 @@ func TestEveryStateWithEveryEvent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := parseGrid(t, grid.cells)
 			for state := range int(hold.Expired) + 2 {
-				for kind := range int(hold.EventExpired) + 2 {
+				for kind := range int(hold.EventAsking) + 2 {
 					s, k := hold.State(state), hold.Kind(kind)
 					cell, ok := want[s.String()][k.String()]
 					if !ok {

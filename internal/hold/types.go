@@ -4,7 +4,6 @@ package hold
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"countersign/policy"
@@ -58,6 +57,7 @@ type Record struct {
 	Requirement policy.Requirement `json:"requirement"`
 	Provider    string             `json:"provider,omitempty"`
 	Transaction string             `json:"transaction,omitempty"`
+	PromptURL   string             `json:"prompt_url,omitempty"` // page where the person answers, fit to be told to anybody
 	Evidence    *policy.Evidence   `json:"evidence,omitempty"`
 	Revision    string             `json:"revision"` // of the policy that asked
 	OpenedAt    time.Time          `json:"opened_at"`
@@ -66,6 +66,9 @@ type Record struct {
 	SpentAt     time.Time          `json:"spent_at,omitzero"`
 	AnsweredAt  time.Time          `json:"answered_at,omitzero"` // after Spent: the upstream's answer is known
 	Delivered   bool               `json:"delivered"`            // a caller has been given the outcome
+
+	// OwnFactors names the APIs among whose operations here is one that changes the requester's own factor, or may.
+	OwnFactors []string `json:"own_factors,omitempty"`
 
 	Exchange   string        `json:"exchange,omitempty"` // that opened it
 	Resume     time.Duration `json:"resume"`             // how long it outlives its caller, and an approval its moment
@@ -108,16 +111,3 @@ var (
 	// ErrNoProvider: no provider is configured that could meet the requirement.
 	ErrNoProvider = errors.New("hold: no provider")
 )
-
-// BudgetError says that this person may not be pushed now.
-type BudgetError struct {
-	Reason string    `json:"reason"`         // "per_15m", "per_day", "cooloff", "fraud"
-	Until  time.Time `json:"until,omitzero"` // zero: until an operator clears it
-}
-
-func (e *BudgetError) Error() string {
-	if e.Until.IsZero() {
-		return fmt.Sprintf("hold: push budget exhausted (%s) until an operator clears it", e.Reason)
-	}
-	return fmt.Sprintf("hold: push budget exhausted (%s) until %s", e.Reason, e.Until.Format(time.RFC3339))
-}
