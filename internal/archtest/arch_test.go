@@ -79,6 +79,7 @@ var owners = map[string][]string{
 	"software.sslmate.com/src/go-pkcs12":            {"internal/app"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core": {"internal/e2e", "providers/microsoft365"},
 	"go.uber.org/zap":                               {"proxy/intercept"},
+	"github.com/golang-jwt/jwt/v5":                  {"providers/microsoft365"},
 	"github.com/libdns":                             {},
 	"golang.org/x/":                                 {"*"},
 }
