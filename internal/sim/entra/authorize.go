@@ -170,7 +170,7 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, g *grant, code
 	}
 	if g.mode == "fragment" {
 		u.Fragment = ""
-		http.Redirect(w, r, u.String()+"#"+v.Encode(), http.StatusFound)
+		http.Redirect(w, r, u.String()+"#"+v.Encode(), http.StatusFound) //nolint:gosec // a redirect URI that is registered, as newGrant checked
 		return
 	}
 	q := u.Query()
@@ -178,7 +178,7 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, g *grant, code
 		q.Set(name, v.Get(name))
 	}
 	u.RawQuery = q.Encode()
-	http.Redirect(w, r, u.String(), http.StatusFound)
+	http.Redirect(w, r, u.String(), http.StatusFound) //nolint:gosec // likewise
 }
 
 var formPage = template.Must(template.New("form").Parse(`<!doctype html><html><head><title>Working...</title></head>` +
@@ -192,9 +192,12 @@ func formPost(w http.ResponseWriter, to string, v url.Values) {
 	_ = formPage.Execute(w, map[string]any{"To": to, "Values": v}) // the browser may have left
 }
 
+var problemPage = template.Must(template.New("problem").Parse(`<!doctype html><html lang="en"><head><title>Sign in to your account</title></head>` +
+	`<body><h1>Sorry, but we’re having trouble signing you in.</h1><p>AADSTS{{.Code}}: {{.Text}}</p></body></html>`))
+
 func signInError(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusBadRequest)
-	_, _ = fmt.Fprintf(w, "<!doctype html><html lang=\"en\"><head><title>Sign in to your account</title></head><body><h1>Sorry, but we’re having trouble signing you in.</h1><p>AADSTS%d: %s</p></body></html>", code, template.HTMLEscapeString(text))
+	_ = problemPage.Execute(w, map[string]any{"Code": code, "Text": text}) // the browser may have left
 }

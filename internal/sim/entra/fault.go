@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,67 +125,51 @@ func (s *Server) faulty(h Host, w http.ResponseWriter, r *http.Request, body []b
 		return
 	}
 	var kept held
-	switch f.Kind {
-	case Truncated, Cut, Huge, Rewritten:
+	if f.Sent || slices.Contains([]Kind{Truncated, Cut, Huge, Rewritten}, f.Kind) {
 		answer(&kept, r, body)
-	default:
-		if f.Sent {
-			answer(&kept, r, body)
-		}
 	}
 	s.spoil(h, w, r, f, &kept)
 }
 
+// spoil gives the answer that f.Kind calls for, in the place of the one in kept.
 func (s *Server) spoil(h Host, w http.ResponseWriter, r *http.Request, f *Fault, kept *held) {
 	half := kept.body[:len(kept.body)/2]
-	switch f.Kind {
-	case Hang:
-		<-r.Context().Done()
-		panic(http.ErrAbortHandler)
-	case Throttled:
-		s.fail(h, w, http.StatusTooManyRequests, f.RetryAfter)
-	case ServerError:
-		s.fail(h, w, http.StatusInternalServerError, 0)
-	case Unavailable:
-		s.fail(h, w, http.StatusServiceUnavailable, f.RetryAfter)
-	case BadGateway:
-		write(w, http.StatusBadGateway, "text/html", page)
-	case HTMLPage:
-		write(w, http.StatusOK, "text/html", page)
-	case Truncated:
-		kept.head(w)
-		w.Header().Set("Content-Length", strconv.Itoa(len(kept.body)))
-		w.WriteHeader(kept.status)
-		_, _ = w.Write(half)                      // the connection ends in any case
-		_ = http.NewResponseController(w).Flush() // likewise
-		panic(http.ErrAbortHandler)
-	case Cut:
-		kept.send(w, half)
-	case Empty:
-		w.WriteHeader(http.StatusOK)
-	case Huge:
-		kept.head(w)
-		w.WriteHeader(kept.status)
-		flood(w, r, half)
-	case Redirect:
-		w.Header().Set("Location", f.Body)
-		w.WriteHeader(cmp.Or(f.Status, http.StatusTemporaryRedirect))
-	case Raw:
-		for k, v := range f.Header {
-			w.Header()[k] = v
-		}
-		write(w, cmp.Or(f.Status, http.StatusOK), cmp.Or(f.Header.Get("Content-Type"), kindOf(h)), f.Body)
-	case Rewritten:
-		kept.send(w, f.Rewrite(kept.body))
-	default: // Reset
+	give := map[Kind]func(){
+		Hang:        func() { <-r.Context().Done(); panic(http.ErrAbortHandler) },
+		Reset:       func() { panic(http.ErrAbortHandler) },
+		Throttled:   func() { s.fail(h, w, http.StatusTooManyRequests, f.RetryAfter) },
+		ServerError: func() { s.fail(h, w, http.StatusInternalServerError, 0) },
+		Unavailable: func() { s.fail(h, w, http.StatusServiceUnavailable, f.RetryAfter) },
+		BadGateway:  func() { write(w, http.StatusBadGateway, "text/html", page) },
+		HTMLPage:    func() { write(w, http.StatusOK, "text/html", page) },
+		Truncated: func() {
+			w.Header().Set("Content-Length", strconv.Itoa(len(kept.body)))
+			kept.send(w, half)
+			_ = http.NewResponseController(w).Flush() // the connection ends in any case
+			panic(http.ErrAbortHandler)
+		},
+		Cut:   func() { kept.send(w, half) },
+		Empty: func() { w.WriteHeader(http.StatusOK) },
+		Huge:  func() { kept.send(w, half); flood(w, r) },
+		Redirect: func() {
+			w.Header().Set("Location", f.Body)
+			w.WriteHeader(cmp.Or(f.Status, http.StatusTemporaryRedirect))
+		},
+		Raw: func() {
+			maps.Copy(w.Header(), f.Header)
+			write(w, cmp.Or(f.Status, http.StatusOK), cmp.Or(f.Header.Get("Content-Type"), kindOf(h)), f.Body)
+		},
+		Rewritten: func() { kept.send(w, f.Rewrite(kept.body)) },
+	}[f.Kind]
+	if give == nil {
 		panic(http.ErrAbortHandler)
 	}
+	give()
 }
 
 // flood writes white space until the caller has had enough.
-func flood(w http.ResponseWriter, r *http.Request, first []byte) {
-	chunk := strings.Repeat(" ", 64<<10)
-	_, err := w.Write(first)
+func flood(w http.ResponseWriter, r *http.Request) {
+	chunk, err := strings.Repeat(" ", 64<<10), error(nil)
 	for err == nil && r.Context().Err() == nil {
 		_, err = io.WriteString(w, chunk)
 	}
@@ -247,15 +233,9 @@ func (h *held) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (h *held) head(w http.ResponseWriter) {
-	h.WriteHeader(http.StatusOK)
-	for k, v := range h.header {
-		w.Header()[k] = v
-	}
-}
-
 func (h *held) send(w http.ResponseWriter, body []byte) {
-	h.head(w)
+	h.WriteHeader(http.StatusOK)
+	maps.Copy(w.Header(), h.header)
 	w.WriteHeader(h.status)
 	_, _ = w.Write(body) // the caller may have left
 }

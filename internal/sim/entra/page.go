@@ -76,7 +76,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.cookies[cookie] = browser{upn: user, authTime: s.now(), mfa: mfa}
 	s.mu.Unlock()
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever the simulator is served over TLS
 		Name: cookieName, Value: cookie, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode, Expires: s.now().Add(24 * time.Hour),
 	})
 	in := SignIn{As: user}

@@ -66,7 +66,7 @@ func Refuses(value string) Script { return Script{Begin: value} }
 func Values() []string { return slices.Sorted(mapKeys(messages)) }
 
 // messages are the texts that go with the values; their wording is a guess (G).
-var messages = map[string]string{
+var messages = map[string]string{ //nolint:gosec // names of outcomes, no credentials
 	"Success": "", "AuthenticationPending": "The authentication has not been completed yet, please try again.",
 	"PhoneAppDenied": "User denied the authentication.", "PhoneAppNoResponse": "User did not respond to the notification.",
 	"PhoneAppFraudReported": "User reported fraud.", "FraudCodeEntered": "User entered the fraud code.",
@@ -129,7 +129,7 @@ func (s *Server) Script(upn string, script Script) error {
 	if p == nil {
 		return fmt.Errorf("entra simulator: script %q: no such person", upn)
 	}
-	p.Person.Script = script
+	p.Script = script
 	return nil
 }
 
