@@ -137,16 +137,22 @@ func parseModules(base, custom []source, caps *ast.Capabilities) (map[string]*as
 
 // ownModule refuses a module in our part of the tree (invariant I11), and rules that the built-in policy would not
 // find or could not read.
-func ownModule(m *ast.Module) error {
+func ownModule(m *ast.Module) error { return problemsOf(m, inspectModule) }
+
+// problemsOf makes one error of what an inspection says.
+func problemsOf(m *ast.Module, inspect func(*ast.Module, func(*ast.Location, string, ...any))) error {
 	var wrong []error
-	say := func(l *ast.Location, format string, args ...any) {
+	inspect(m, func(l *ast.Location, format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("%s: %s", location(l), fmt.Sprintf(format, args...)))
-	}
+	})
+	return errors.Join(wrong...)
+}
+
+func inspectModule(m *ast.Module, say func(*ast.Location, string, ...any)) {
 	at := m.Package.Location
 	pkg := packagePath(m.Package)
 	switch {
 	case len(pkg) == 0 || pkg[0] != "countersign":
-		return nil
 	case len(pkg) == 1:
 		say(at, "package countersign is built in: use package countersign.rules")
 	case pkg[1] == "config" && len(pkg) == 2:
@@ -170,25 +176,25 @@ func ownModule(m *ast.Module) error {
 	default:
 		say(at, "package %s: a customer may define countersign.rules and countersign.config only", strings.Join(pkg, "."))
 	}
-	return errors.Join(wrong...)
 }
 
 // testModule refuses tests that would change what they test: the sidecar does not load them.
-func testModule(m *ast.Module) error {
+func testModule(m *ast.Module) error { return problemsOf(m, inspectTest) }
+
+func inspectTest(m *ast.Module, say func(*ast.Location, string, ...any)) {
 	pkg := packagePath(m.Package)
 	if len(pkg) == 0 || pkg[0] != "countersign" || len(pkg) > 1 && pkg[1] == "rules_test" {
-		return nil
+		return
 	}
 	if len(pkg) != 2 || pkg[1] != "rules" {
-		return fmt.Errorf("%s: package %s: tests go into countersign.rules_test, countersign.rules or a package of your own", location(m.Package.Location), strings.Join(pkg, "."))
+		say(m.Package.Location, "package %s: tests go into countersign.rules_test, countersign.rules or a package of your own", strings.Join(pkg, "."))
+		return
 	}
-	var wrong []error
 	for _, rule := range m.Rules {
 		if name := ruleName(rule); slices.Contains(entryPoints[:], name) {
-			wrong = append(wrong, fmt.Errorf("%s: %s in a test would count in the test only", location(rule.Location), name))
+			say(rule.Location, "%s in a test would count in the test only", name)
 		}
 	}
-	return errors.Join(wrong...)
 }
 
 // checkRule refuses an entry point that is not a set: a deny that is true, or a string, would deny nothing.

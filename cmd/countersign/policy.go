@@ -14,7 +14,7 @@ import (
 
 func policyCommand(s streams) *cobra.Command {
 	return group("policy", "Test, check and ship the Rego on top of the built-in policy",
-		policyTestCommand(s), policyExplainCommand(s), policyReplayCommand(s), policyBuildCommand(s), policySignCommand(s))
+		policyTestCommand(s), policyLintCommand(s), policyExplainCommand(s), policyReplayCommand(s), policyBuildCommand(s), policySignCommand(s))
 }
 
 func policyTestCommand(s streams) *cobra.Command {

@@ -8,6 +8,6 @@ exempt contains {
 	"text": "Password resets in the training tenant, approved as RISK-118.",
 } if {
 	input.operation.name == "user.password.reset"
-	endswith(input.operation.resource.id, "@training.contoso.com")
+	endswith(lower(input.operation.resource.id), "@training.contoso.com")
 	"service-desk" in input.subject.requester.claims.groups
 }
