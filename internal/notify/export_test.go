@@ -1,0 +1,21 @@
+package notify
+
+import (
+	"net/http"
+	"time"
+)
+
+// WithTransport makes every sink of o send through rt.
+func WithTransport(o Options, rt http.RoundTripper) Options {
+	o.roundTripper = rt
+	return o
+}
+
+// Sign is the signature of Standard Webhooks, for its published test vector.
+func Sign(secret Secret, id string, at time.Time, body []byte) (string, error) {
+	key, err := signingKey(secret)
+	if err != nil {
+		return "", err
+	}
+	return sign([][]byte{key}, id, at, body), nil
+}
