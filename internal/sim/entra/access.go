@@ -91,7 +91,10 @@ func (s *Server) accessTokenLocked(t AccessToken) (string, error) {
 	}
 	key := s.keys
 	if t.WrongKey {
-		key = s.evil
+		var err error
+		if key, err = s.evil(); err != nil {
+			return "", err
+		}
 	}
 	return key.sign(key.header(), m)
 }

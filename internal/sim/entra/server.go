@@ -88,8 +88,8 @@ type Request struct {
 type Server struct {
 	o    Options
 	now  func() time.Time
-	keys *signer // of the login service
-	evil *signer // a key that JWKS does not list
+	keys *signer                 // of the login service
+	evil func() (*signer, error) // a key that JWKS does not list; made when it is first needed
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced whenever a push or a request comes or changes
@@ -124,12 +124,10 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, now: o.Now, changed: make(chan struct{}), sessions: map[string]*session{}, codes: map[string]*grant{},
 		pending: map[string]*grant{}, cookies: map[string]browser{}, jtis: map[string]bool{},
+		evil: sync.OnceValues(newSigner),
 	}
 	var err error
 	if s.keys, err = newSigner(); err != nil {
-		return nil, err
-	}
-	if s.evil, err = newSigner(); err != nil {
 		return nil, err
 	}
 	if o.People == nil {

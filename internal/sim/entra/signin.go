@@ -170,16 +170,26 @@ func (s *Server) idTokenLocked(g *grant) (string, error) {
 	for _, name := range in.Drop {
 		delete(c, name)
 	}
+	return s.signID(in.Sign, c)
+}
+
+func (s *Server) signID(how Signature, c map[string]any) (string, error) {
 	key, h := s.keys, s.keys.header()
-	switch in.Sign {
+	evil, err := key, error(nil)
+	if how == WrongKey || how == Unlisted {
+		if evil, err = s.evil(); err != nil {
+			return "", err
+		}
+	}
+	switch how {
 	case None:
 		h = map[string]any{"typ": "JWT", "alg": "none"}
 	case HMAC:
 		h["alg"] = "HS256"
 	case WrongKey:
-		key = s.evil
+		key = evil
 	case Unlisted:
-		key, h = s.evil, s.evil.header()
+		key, h = evil, evil.header()
 	case Broken:
 		honest, err := key.sign(h, map[string]any{"sub": c["sub"]})
 		if err != nil {
