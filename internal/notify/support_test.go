@@ -27,6 +27,7 @@ type request struct {
 	Header       http.Header
 	Body         []byte
 	At           time.Time
+	Left         <-chan struct{} // closed when the sender gives up
 }
 
 // receiver is a scripted service: answer decides, nil answers 200.
@@ -47,7 +48,7 @@ func (v *receiver) take(r *http.Request) (int, http.Header) {
 	if err != nil {
 		return http.StatusBadRequest, nil
 	}
-	q := request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header.Clone(), Body: body, At: time.Now()}
+	q := request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header.Clone(), Body: body, At: time.Now(), Left: r.Context().Done()}
 	v.mu.Lock()
 	n := len(v.all)
 	v.all = append(v.all, q)
@@ -71,6 +72,9 @@ func (v *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // RoundTrip stands in for a network, where time is not real. Status 0 is a connection that fails.
 func (v *receiver) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, header := v.take(r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
 	if status == 0 {
 		return nil, errors.New("connection refused")
 	}
@@ -121,7 +125,7 @@ func open(t *testing.T, o notify.Options) *notify.Outbox {
 
 func shut(t *testing.T, b *notify.Outbox) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:usetesting // also runs in clean-up
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.Close(ctx); err != nil {
 		t.Error(err)

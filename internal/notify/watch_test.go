@@ -3,6 +3,8 @@ package notify_test
 import (
 	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"countersign/internal/notify"
@@ -30,4 +32,11 @@ func await(t *testing.T, from <-chan notify.Metric) notify.Metric {
 		t.Fatal("it never happened")
 		return notify.Metric{}
 	}
+}
+
+func serveMux(t *testing.T, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }
