@@ -2,6 +2,7 @@ package microsoft365
 
 import (
 	"context"
+	"io"
 	"net"
 
 	"countersign/providers"
@@ -20,4 +21,10 @@ func JudgeEnd(raw []byte, session, upn string) (providers.Outcome, error) {
 		return providers.Outcome{}, err
 	}
 	return judge(a, transaction{Session: session, UPN: upn}), nil
+}
+
+// SetupDialing is Setup with another network.
+func SetupDialing(ctx context.Context, o SetupOptions, w io.Writer, dial func(ctx context.Context, network, address string) (net.Conn, error)) error {
+	o.dial = dial
+	return Setup(ctx, o, w)
 }
