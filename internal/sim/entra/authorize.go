@@ -60,7 +60,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, tenant string
 	case g.prompt == "none":
 		s.sendBack(w, r, g, "", "login_required", "AADSTS50058: A silent sign-in request was sent but no user is signed in.")
 	default:
-		s.showPage(w, g, "")
+		s.showPage(w, r, g, "")
 	}
 }
 
@@ -71,7 +71,11 @@ func (s *Server) newGrant(r *http.Request, tenant string) (*grant, int, string) 
 		return nil, 90002, "Tenant '" + tenant + "' not found."
 	}
 	s.mu.Lock()
-	a := s.appLocked(q.Get("client_id"))
+	var a *App
+	if known := s.appLocked(q.Get("client_id")); known != nil {
+		copied := known.App // Graph can disable the application meanwhile
+		a = &copied
+	}
 	s.mu.Unlock()
 	switch {
 	case a == nil:

@@ -64,6 +64,18 @@ func TestPromptsAndSessionsEndByTheClock(t *testing.T) {
 		}
 		now = was
 	}
+	for late, want := range map[bool]string{false: "PhoneAppNoResponse", true: "Success"} {
+		if err := w.Script(kim, entra.Script{Value: "Success", After: 90 * time.Second, Late: late}); err != nil {
+			t.Fatal(err)
+		}
+		id := w.call(t, token, "BeginTwoWayAuthentication", begin(kim, "", false)).SessionID
+		was := now
+		now = now.Add(100 * time.Second)
+		if e := w.call(t, token, "EndTwoWayAuthentication", end(id, "", kim)); e.Result.Value != want {
+			t.Errorf("an approval after the prompt's life, late %v: %s, want %s", late, e.Result.Value, want)
+		}
+		now = was
+	}
 	if e := w.call(t, token, "EndTwoWayAuthentication", end("0d3f0d2e-0000-4b8e-9a0e-7ab4c1c7e001", "", kim)); e.Result.Value != "InvalidSession" {
 		t.Errorf("unknown session: %s", e.Result.Value)
 	}

@@ -22,6 +22,7 @@
 //	  v1 answers for both tenant names; instance discovery               D
 //	authorize
 //	  code flow, prompt, login_hint, response modes, single-use code     D
+//	  the first attempt of its client spends a code, good or bad         G
 //	  PKCE is demanded of every client, S256 only                        G (Entra demands it of public clients, and takes plain)
 //	  max_age is passed over                                             D (not among the parameters)
 //	  acrs in the claims parameter under access_token                    D; under id_token G

@@ -17,10 +17,10 @@ type pageView struct {
 	Fresh                                          bool
 }
 
-// showPage asks the person at a browser. It works without script.
-func (s *Server) showPage(w http.ResponseWriter, g *grant, problem string) {
+// showPage asks the person at a browser. It works without script, and posts to where it came from whatever LoginURL says.
+func (s *Server) showPage(w http.ResponseWriter, r *http.Request, g *grant, problem string) {
 	id, nonce := rand.Text(), rand.Text()
-	v := pageView{Action: g.from + "/" + s.o.TenantID + "/sim/login", Transaction: id, Hint: g.hint, Problem: problem, Nonce: nonce, ACRS: g.acrs, Fresh: g.prompt == "login"}
+	v := pageView{Action: base("", r) + "/" + s.o.TenantID + "/sim/login", Transaction: id, Hint: g.hint, Problem: problem, Nonce: nonce, ACRS: g.acrs, Fresh: g.prompt == "login"}
 	s.mu.Lock()
 	s.pending[id] = g
 	if a := s.appLocked(g.clientID); a != nil {
@@ -66,10 +66,10 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) {
 	mfa := form.Get("mfa") != "no"
 	switch {
 	case !known:
-		s.showPage(w, g, "We couldn't find an account with that username.")
+		s.showPage(w, r, g, "We couldn't find an account with that username.")
 		return
 	case len(g.acrs) > 0 && !mfa: // Conditional Access demands the context; there is no way on without it
-		s.showPage(w, g, "Your organization needs more information to keep your account secure.")
+		s.showPage(w, r, g, "Your organization needs more information to keep your account secure.")
 		return
 	}
 	cookie := rand.Text()

@@ -38,6 +38,7 @@ type Script struct {
 	Value       string        // final Result/Value; "" leaves it to the person
 	Result      string        // final AuthenticationResult; "" is true for Success and false otherwise; "-" is nil
 	After       time.Duration // from Begin to the final answer
+	Late        bool          // the answer counts though the prompt's life is over by then
 	Pending     int           // so many polls say AuthenticationPending though it is settled
 	Once        bool          // the final answer is given once, then InvalidSession
 	Entropy     int           // ValidEntropyNumber

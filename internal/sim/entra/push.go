@@ -104,13 +104,9 @@ func (s *Server) settleLocked(x *session) {
 	if !x.prompt || x.Value != "" {
 		return
 	}
-	now := s.now()
-	if due := x.At.Add(x.script.After); x.script.Value != "" && !now.Before(due) {
-		s.setLocked(x, x.script.Value, due)
-		return
-	}
-	if due := x.At.Add(s.o.PromptLifetime); !now.Before(due) {
-		s.setLocked(x, "PhoneAppNoResponse", due)
+	value, due := x.dueLocked(s.o.PromptLifetime)
+	if !s.now().Before(due) {
+		s.setLocked(x, value, due)
 	}
 }
 
@@ -126,13 +122,12 @@ func (s *Server) setLocked(x *session, value string, at time.Time) {
 	s.wakeLocked()
 }
 
-// dueLocked returns when something next happens to an open prompt by itself.
-func (s *Server) dueLocked(x *session) time.Duration {
-	due := x.At.Add(s.o.PromptLifetime)
-	if at := x.At.Add(x.script.After); x.script.Value != "" && at.Before(due) {
-		due = at
+// dueLocked returns how an open prompt ends by itself, and when.
+func (x *session) dueLocked(lifetime time.Duration) (value string, at time.Time) {
+	if x.script.Value != "" && (x.script.Late || x.script.After < lifetime) {
+		return x.script.Value, x.At.Add(x.script.After)
 	}
-	return max(due.Sub(s.now()), 0)
+	return "PhoneAppNoResponse", x.At.Add(lifetime)
 }
 
 // waitSettled holds a synchronous Begin until the person has answered. It reports false when the caller left.
@@ -140,12 +135,13 @@ func (s *Server) waitSettled(ctx context.Context, x *session) bool {
 	for {
 		s.mu.Lock()
 		s.settleLocked(x)
-		settled, changed, due := x.Value != "", s.changed, s.dueLocked(x)
+		settled, changed := x.Value != "", s.changed
+		_, due := x.dueLocked(s.o.PromptLifetime)
 		s.mu.Unlock()
 		if settled {
 			return true
 		}
-		t := time.NewTimer(max(due, time.Millisecond))
+		t := time.NewTimer(max(due.Sub(s.now()), time.Millisecond))
 		select {
 		case <-t.C:
 		case <-changed:

@@ -238,6 +238,9 @@ func TestAPersonSignsInOnThePage(t *testing.T) {
 	if first.status != 200 || !strings.Contains(string(first.body), `value="`+kim+`"`) || !strings.Contains(string(first.body), "c1") {
 		t.Fatalf("page: %d %s", first.status, first.body)
 	}
+	if !strings.Contains(string(first.body), `action="`+w.url+tenant+`/sim/login"`) {
+		t.Error("the form is sent to another host than the page came from")
+	}
 	again := submit(first, kim, false, "approve")
 	if again.status != 200 || !strings.Contains(string(again.body), "needs more information") {
 		t.Fatalf("a context without MFA: %d %s", again.status, again.body)
