@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 	"internal/sim/entra":            {},
 	"internal/sim/traceless":        {},
 	"internal/notify":               {},
-	"internal/decisionlog":          {},
+	"internal/decisionlog":          {"policy"},
 	"internal/holdmodel":            {},
 }
 
