@@ -321,3 +321,24 @@ func TestASpoolBelongsToOneProcess(t *testing.T) {
 		t.Errorf("a second Open = %v", err)
 	}
 }
+
+func TestADeadEventThatIsPutBackIsSentAgain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		refuses, b := script(t, notify.Options{Dir: dir}, escalation("h1", "fraud"), time.Minute, always(http.StatusUnauthorized))
+		shut(t, b)
+		dead := spooled(t, filepath.Join(dir, "dead"))
+		if len(dead) != 1 {
+			t.Fatalf("%d dead events, want 1", len(dead))
+		}
+		if err := os.Rename(dead[0], filepath.Join(dir, filepath.Base(dead[0]))); err != nil {
+			t.Fatal(err)
+		}
+		v := newReceiver(nil)
+		open(t, notify.WithTransport(notify.Options{Dir: dir, Sinks: []notify.Sink{webhook("desk", "https://desk.example/in")}}, v))
+		q := v.next(t)
+		if got, want := q.Header.Get("webhook-id"), refuses.requests()[0].Header.Get("webhook-id"); got != want {
+			t.Errorf("sent as %q, at first %q", got, want)
+		}
+	})
+}
