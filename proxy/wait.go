@@ -67,7 +67,7 @@ func (s *Server) hold(ctx context.Context, ex *exchange, wait waiting, w http.Re
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && wait.async:
 		return ex.accept(w)
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return &refusal.Error{Code: refusal.Pending}
+		return &refusal.Error{Code: refusal.Pending, Prompt: ex.hold.PromptURL}
 	default:
 		return ex.holdFailed(ctx, err)
 	}
@@ -109,7 +109,9 @@ func (s *Server) await(ctx context.Context, att Attachment, wait waiting) (hold.
 func (ex *exchange) holdFailed(ctx context.Context, err error) error {
 	code := refusal.Internal
 	if over, ok := errors.AsType[*hold.BudgetError](err); ok {
-		return &refusal.Error{Code: refusal.BudgetExhausted, Requester: ex.identity.Subject.Requester.ID, Until: over.Until, Err: err}
+		return &refusal.Error{
+			Code: refusal.BudgetExhausted, Requester: ex.identity.Subject.Requester.ID, Until: over.Until, Detail: over.Clause(), Err: err,
+		}
 	}
 	switch {
 	case errors.Is(err, hold.ErrDraining):
@@ -155,7 +157,7 @@ func outcome(rec hold.Record) *refusal.Error {
 	case hold.Fraud:
 		e.Code = refusal.VerificationFraud
 	case hold.NotEnrolled:
-		e.Code = refusal.NotEnrolled
+		e.Code, e.Own = refusal.NotEnrolled, rec.Detail == hold.DetailOwnFactor
 	case hold.LockedOut:
 		e.Code = refusal.LockedOut
 	case hold.Unavailable:

@@ -79,6 +79,22 @@ func (e *BudgetError) Error() string {
 	return fmt.Sprintf("hold: push budget exhausted (%s) until %s", e.Reason, e.Until.Format(time.RFC3339))
 }
 
+// Clause says why in words fit for the employee; "" where it is because they were asked too often.
+func (e *BudgetError) Clause() string {
+	switch e.Reason {
+	case "per_agent":
+		return "this agent has started too many verifications"
+	case "per_tenant":
+		return "too many verifications have been started in this organisation"
+	case "cooloff":
+		return "earlier verification requests were declined"
+	case "fraud":
+		return "an earlier verification request was reported as fraud"
+	default:
+		return ""
+	}
+}
+
 // person is one person's budget document.
 type person struct {
 	Pushes       []push      `json:"pushes,omitempty"` // of the last 24 hours, oldest first

@@ -54,6 +54,8 @@ type Error struct {
 	Requester string    // who was asked, where somebody was
 	Escalated bool      // technicians really were notified: a sink is configured and took the message
 	Until     time.Time // BudgetExhausted: from when one may try again; zero when an operator must clear it
+	Own       bool      // NotEnrolled: the only factors are ones that the operation itself would change
+	Prompt    string    // Pending: the page where the person answers, where there is one
 	Sent      bool      // the request had gone to the API, so nobody can say that nothing happened
 	Detail    string    // policy's own reason text, or one safe clause of ours
 	Err       error     // for the log only

@@ -47,6 +47,10 @@ func TestASentenceClaimsOnlyWhatIsTrue(t *testing.T) {
 		{"a crash after redemption", refusal.Error{Code: refusal.OutcomeUnknown, Undone: "X was not reset"}, "not known whether", "was not reset"},
 		{"the named minute is not refused again", refusal.Error{Code: refusal.BudgetExhausted, Until: time.Date(2026, 1, 2, 14, 4, 1, 0, time.UTC)}, "after 14:05 UTC on 2 January 2026", "14:04"},
 		{"a block without end", refusal.Error{Code: refusal.BudgetExhausted}, "An operator must clear", "after"},
+		{"a ceiling of the agent", refusal.Error{Code: refusal.BudgetExhausted, Detail: "this agent has started too many verifications", Until: time.Date(2026, 1, 2, 14, 5, 0, 0, time.UTC)}, "this agent has started too many verifications. Try again after 14:05 UTC", "too often"},
+		{"a factor that would confirm its own change", refusal.Error{Code: refusal.NotEnrolled, Own: true, Requester: "kim@contoso.com"}, "A technician has to do it.", "notified"},
+		{"the same, and a sink took it", refusal.Error{Code: refusal.NotEnrolled, Own: true, Escalated: true}, "A technician has to do it. Technicians have been notified.", "enrolled"},
+		{"a page to answer on", refusal.Error{Code: refusal.Pending, Prompt: "https://a.example/p/1"}, "They confirm at https://a.example/p/1 . Send", "1."},
 		{"direction characters are dropped", refusal.Error{Code: refusal.PolicyDenied, Undone: "a\u202eb\nc"}, "abc: ", "\u202e"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 )
 
 // Sentence says to the employee what was not done, why, and what to do next. It contains nothing but
-// constants, Undone, Requester and Detail, cleaned of control and direction characters.
+// constants, Undone, Requester, Prompt and Detail, cleaned of control and direction characters.
 func (e *Error) Sentence() string {
 	why, next := e.parts()
 	s := clean(e.opening()) + ": " + why + "."
@@ -45,13 +45,17 @@ func (e *Error) parts() (why, next string) {
 		return who + " reported the verification request as fraud",
 			e.escalation("No further prompt will be sent until an operator has looked into it.")
 	case NotEnrolled:
+		if e.Own {
+			return "it would change the factor that " + who + " confirms with, and there is no other one to ask",
+				"A technician has to do it." + e.notified()
+		}
 		return who + " has no verification method enrolled", e.escalation("A technician must help.")
 	case LockedOut:
 		return who + " is locked out at the verification provider", e.escalation("A technician must help.")
 	case Unavailable:
 		return "the verification service could not confirm who asked", e.escalation("Try again later, or ask a technician.")
 	case BudgetExhausted:
-		return who + " has been asked to verify too often", e.fromWhen()
+		return e.because(who + " has been asked to verify too often"), e.fromWhen()
 	case Withdrawn:
 		return "the verification request was withdrawn", again
 	case ApprovalExpired:
@@ -63,6 +67,9 @@ func (e *Error) parts() (why, next string) {
 	case DuplicateInFlight:
 		return "an identical request is on its way", "Wait for the answer to that one."
 	case Pending:
+		if page := clean(e.Prompt); page != "" {
+			return who + " has not answered yet", "They confirm at " + page + " . Send the same request again to go on waiting."
+		}
 		return who + " has not answered yet", "Send the same request again to go on waiting."
 	default:
 		return e.plain()
@@ -145,6 +152,14 @@ func (e *Error) escalation(otherwise string) string {
 		return "Technicians have been notified."
 	}
 	return otherwise
+}
+
+// notified adds to a sentence that technicians know, where they do.
+func (e *Error) notified() string {
+	if e.Escalated {
+		return " Technicians have been notified."
+	}
+	return ""
 }
 
 func (e *Error) fromWhen() string {
