@@ -300,6 +300,7 @@ func TestLogsHaveNoSecrets(t *testing.T) {
 }
 
 func TestTheProvidersAddressesAreNotTakenOnTrust(t *testing.T) {
+	r := newRig(t)
 	for name, metadata := range map[string]string{
 		"another issuer":        `{"issuer":"https://evil.example.com","authorization_endpoint":"https://x.example.com/a","token_endpoint":"https://x.example.com/t","jwks_uri":"https://x.example.com/k"}`,
 		"a script for a page":   `{"issuer":"ISS","authorization_endpoint":"javascript:alert(1)","token_endpoint":"https://x.example.com/t","jwks_uri":"https://x.example.com/k"}`,
@@ -309,7 +310,7 @@ func TestTheProvidersAddressesAreNotTakenOnTrust(t *testing.T) {
 		"a name in the address": `{"issuer":"ISS","authorization_endpoint":"https://user@x.example.com/a","token_endpoint":"https://x.example.com/t","jwks_uri":"https://x.example.com/k"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r.sim.ClearFaults()
 			r.sim.Inject(entra.Fault{
 				Host: entra.Login, Path: "/openid-configuration", Kind: entra.Raw,
 				Body: strings.ReplaceAll(metadata, "ISS", login+"/"+tenant+"/v2.0"),
@@ -321,7 +322,7 @@ func TestTheProvidersAddressesAreNotTakenOnTrust(t *testing.T) {
 		})
 	}
 	for _, kind := range []entra.Kind{entra.Redirect, entra.Huge, entra.Cut, entra.Empty} {
-		r := newRig(t)
+		r.sim.ClearFaults()
 		r.sim.Inject(entra.Fault{Host: entra.Login, Path: "/openid-configuration", Kind: kind, Body: login + "/elsewhere"})
 		got, err := r.open().Start(t.Context(), challenge(alice))
 		if err != nil || got.Asked || len(r.sim.Received(entra.Login, "/elsewhere")) != 0 {
@@ -341,7 +342,8 @@ func TestMetadataIsFetchedAgainAfterAFailure(t *testing.T) {
 		a, err := v.Start(context.WithoutCancel(t.Context()), challenge(alice))
 		return err == nil && a.Asked
 	}
-	if asked() || asked() {
+	first, second := asked(), asked()
+	if first || second {
 		t.Errorf("somebody was asked though the provider failed a moment ago")
 	}
 	if n := len(r.sim.Received(entra.Login, "/openid-configuration")); n != 1 {
@@ -350,7 +352,8 @@ func TestMetadataIsFetchedAgainAfterAFailure(t *testing.T) {
 	mu.Lock()
 	now = now.Add(time.Second)
 	mu.Unlock()
-	if !asked() || !asked() {
+	first, second = asked(), asked()
+	if !first || !second {
 		t.Errorf("nobody was asked though the provider is back")
 	}
 	if n := len(r.sim.Received(entra.Login, "/openid-configuration")); n != 2 {

@@ -106,6 +106,7 @@ func TestAnAuthenticationContextProvesTheSecondFactor(t *testing.T) {
 // The browser may leave prompt and claims out of the address that it is sent to, and come back with a token that is
 // genuine in every other respect.
 func TestWhatIsMissingOrWeakIsNoProof(t *testing.T) {
+	r := newRig(t)
 	for name, tt := range map[string]struct {
 		in      entra.SignIn
 		context string
@@ -122,7 +123,6 @@ func TestWhatIsMissingOrWeakIsNoProof(t *testing.T) {
 		"a sign-in to come":        {entra.SignIn{AuthAge: -time.Hour}, "", "auth_time is in the future"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
 			r.o.AuthContext = tt.context
 			v := r.open()
 			a := r.ask(v)
@@ -138,6 +138,8 @@ func TestWhatIsMissingOrWeakIsNoProof(t *testing.T) {
 // None of these tokens says that it is the person, so none ends the question.
 func TestATokenThatIsNotThePersonsDecidesNothing(t *testing.T) {
 	other := "99999999-aaaa-4bbb-8ccc-000000000009"
+	r := newRig(t)
+	v := r.open()
 	for name, in := range map[string]entra.SignIn{
 		"unsigned":               {Sign: entra.None},
 		"HS256 by public key":    {Sign: entra.HMAC},
@@ -159,8 +161,6 @@ func TestATokenThatIsNotThePersonsDecidesNothing(t *testing.T) {
 		"an auth_time in quotes": {Set: map[string]any{"auth_time": "4102444800"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			v := r.open()
 			a := r.ask(v)
 			b := r.browser()
 			for _, button := range []string{"approve", "deny"} {

@@ -193,6 +193,9 @@ func (b *browser) do(req *http.Request) view {
 
 func (b *browser) get(address string) view {
 	b.Helper()
+	if address == "" { // what led nowhere has been reported
+		return view{}
+	}
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, address, nil)
 	if err != nil {
 		b.Fatal(err)
@@ -247,13 +250,25 @@ func (b *browser) signIn(address, as string, mfa bool) string {
 	b.Helper()
 	p := b.get(address)
 	if m := actionShape.FindStringSubmatch(p.body); p.status == http.StatusOK && m != nil {
-		p = b.post(html.UnescapeString(m[1]), entra.LoginForm(p.body, as, mfa, "approve"), nil)
+		p = b.post(resolve(p.url, html.UnescapeString(m[1])), entra.LoginForm(p.body, as, mfa, "approve"), nil)
 	}
 	back := p.header.Get("Location")
 	if back == "" {
 		b.Errorf("sign-in ends with %d and no redirect: %s", p.status, p.body)
 	}
 	return back
+}
+
+// resolve makes an address of the form's action.
+func resolve(page, action string) string {
+	u, err := url.Parse(page)
+	if err != nil {
+		return action
+	}
+	if u, err = u.Parse(action); err != nil {
+		return action
+	}
+	return u.String()
 }
 
 // answer does all of it.
