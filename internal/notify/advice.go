@@ -7,31 +7,32 @@ import (
 
 // advice says what a technician should do about an event; "" when there is nothing to do.
 func advice(e Event) string {
-	who, provider, ticket := orElse(e.Requester, "the requester"), orElse(e.Provider, "the verification provider"), ""
+	who, provider, ticket := orElse(e.Requester, "the requester"), orElse(e.Provider, "the verification provider"), "the ticket"
 	if e.Ticket != "" {
-		ticket = " " + e.Ticket
+		ticket = "ticket " + e.Ticket
 	}
+	subject := orElse(e.Requester, "The requester") // where a sentence begins
 	switch troubleOf(e) {
 	case "not_enrolled":
 		return fmt.Sprintf("%s has no usable verification method with %s. Make sure who they are by other means: in person, or by "+
-			"calling the number on file. Do not rely on ticket%s or on the chat with the agent. Then enrol a method for them and have "+
-			"the request sent again.", who, provider, ticket)
+			"calling the number on file. Do not rely on %s or on the chat with the agent. Then enrol a method for them and have "+
+			"the request sent again.", subject, provider, ticket)
 	case "locked_out":
 		return fmt.Sprintf("%s does not let %s answer: the account or the device is locked or blocked. Find out why in its console "+
 			"before you unlock anything, and make sure who they are by calling the number on file. Then have the request sent again.",
-			provider, who)
+			orElse(e.Provider, "The verification provider"), who)
 	case "fraud":
 		return fmt.Sprintf("%s says that they did not ask for this. Call them now, on the number on file. Until that is settled take "+
-			"ticket%s and the agent's session as taken over: reply to neither, and look at what else they asked for. They are sent "+
-			"no more prompts until an operator runs: countersign holds unblock.", who, ticket)
+			"%s and the agent's session as taken over: reply to neither, and look at what else they asked for. They are sent "+
+			"no more prompts until an operator runs: countersign holds unblock.", subject, ticket)
 	case "unavailable":
 		return fmt.Sprintf("%s could not be asked, or its answer was no proof. Look at the provider's status page, then run countersign "+
 			"doctor, which says what to fix. If it is urgent, make sure who %s is by calling the number on file, and do the change by "+
-			"hand under your own procedure.", provider, who)
+			"hand under your own procedure.", orElse(e.Provider, "The verification provider"), who)
 	default:
 		if e.Type == EscalationRequested {
 			return fmt.Sprintf("Countersign could not get an answer from %s. Call them on the number on file before you do anything "+
-				"for ticket%s by hand.", who, ticket)
+				"for %s by hand.", who, ticket)
 		}
 		return ""
 	}
