@@ -65,38 +65,46 @@ func (e *errUnsent) Error() string { return e.err.Error() }
 func (e *errUnsent) Unwrap() error { return e.err }
 
 // call makes one request and returns the HTTP status with the JSON object that came with it, nil when none did. An
-// HTTP status that may change by itself (408, 425, 429, 5xx) is an *Error for anything but a start.
+// HTTP status that may change by itself (408, 425, 429, 5xx) is an *Error.
 func (c *client) call(ctx context.Context, name string, q request, v values) (int, map[string]any, error) {
-	resp, body, err := c.exchange(ctx, c.polls, name, q, v)
+	a, err := c.exchange(ctx, c.polls, name, q, v)
 	if err != nil {
 		return 0, nil, err
 	}
-	if e := (&Error{Call: name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, c.now())}); e.transient() {
-		return resp.StatusCode, nil, e
+	if e := (&Error{Call: name, Status: a.status, RetryAfter: a.retryAfter}); e.transient() {
+		return a.status, nil, e
 	}
-	doc, err := parseObject(body)
-	if err != nil {
-		doc = nil
-	}
-	return resp.StatusCode, doc, nil
+	return a.status, a.object(), nil
 }
 
-// begin makes the one request that may ask somebody.
+// begin makes the one request that may ask somebody. Every HTTP status is returned as it is.
 func (c *client) begin(ctx context.Context, q request, v values) (int, map[string]any, error) {
-	resp, body, err := c.exchange(ctx, c.starts, "start", q, v)
+	a, err := c.exchange(ctx, c.starts, "start", q, v)
 	if err != nil {
 		return 0, nil, err
 	}
-	doc, err := parseObject(body)
-	if err != nil {
-		doc = nil
-	}
-	return resp.StatusCode, doc, nil
+	return a.status, a.object(), nil
 }
 
-func (c *client) exchange(ctx context.Context, t *http.Transport, name string, q request, v values) (*http.Response, []byte, error) {
+// answer is an HTTP answer that was read whole.
+type answer struct {
+	status     int
+	retryAfter time.Duration
+	body       []byte
+}
+
+// object returns the JSON object in the body; nil when the body is anything else.
+func (a answer) object() map[string]any {
+	doc, err := parseObject(a.body)
+	if err != nil {
+		return nil
+	}
+	return doc
+}
+
+func (c *client) exchange(ctx context.Context, t *http.Transport, name string, q request, v values) (answer, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, &errUnsent{err}
+		return answer{}, &errUnsent{err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -104,7 +112,7 @@ func (c *client) exchange(ctx context.Context, t *http.Transport, name string, q
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	r, err := c.build(ctx, q, v)
 	if err != nil {
-		return nil, nil, &errUnsent{fmt.Errorf("traceless: %s: %w", name, err)}
+		return answer{}, &errUnsent{fmt.Errorf("traceless: %s: %w", name, err)}
 	}
 	resp, err := t.RoundTrip(r) // one hop: a Transport follows no redirects
 	if err != nil {
@@ -112,7 +120,7 @@ func (c *client) exchange(ctx context.Context, t *http.Transport, name string, q
 		if !connected.Load() {
 			err = &errUnsent{err}
 		}
-		return nil, nil, err
+		return answer{}, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read whole, or given up
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -120,9 +128,9 @@ func (c *client) exchange(ctx context.Context, t *http.Transport, name string, q
 		err = errTooLarge
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("traceless: %s: %w", name, cause(err))
+		return answer{}, fmt.Errorf("traceless: %s: %w", name, cause(err))
 	}
-	return resp, body, nil
+	return answer{status: resp.StatusCode, retryAfter: retryAfter(resp.Header, c.now()), body: body}, nil
 }
 
 // build makes a request whose octets are those that were signed.

@@ -42,9 +42,11 @@ func (s *Server) spoil(w http.ResponseWriter, r *http.Request, body []byte, f Fa
 		s.answer(w, r, body, true, approved("status", pendingStatus))
 	case Slow:
 		s.slow(w, r, body, f, c)
-	default:
+	case BadGateway, HTMLPage, Truncated, Reset, Hang, Huge, Redirect, Raw, Duplicate:
 		s.record(r, body, true, 0)
 		s.spoilRaw(w, r, f, c)
+	default:
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -90,6 +92,8 @@ func (s *Server) spoilRaw(w http.ResponseWriter, r *http.Request, f Fault, c *ch
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	case Raw:
 		write(w, f.Status, "application/json", fill.Replace(f.Body))
+	case Reset, Throttled, ServerError, Slow, NotFound, StillPending, WrongTransaction, WrongOrganization, WrongEmail, WrongMethod:
+		panic(http.ErrAbortHandler)
 	default:
 		panic(http.ErrAbortHandler)
 	}
