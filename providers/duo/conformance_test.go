@@ -16,13 +16,16 @@ const (
 )
 
 func TestDuoKeepsTheContractOfVerifiers(t *testing.T) {
-	providertest.Run(t, providertest.Harness{
-		Start:   startRig,
-		Secrets: []string{skey, skey[:20], "Basic ", "Authorization"},
+	secrets := []string{skey, skey[:20], "Basic ", "Authorization"}
+	t.Run("plain pushes", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{Start: func(t *testing.T) providertest.Rig { return startRig(t, false) }, Secrets: secrets})
+	})
+	t.Run("verified pushes", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{Start: func(t *testing.T) providertest.Rig { return startRig(t, true) }, Secrets: secrets})
 	})
 }
 
-func startRig(t *testing.T) providertest.Rig {
+func startRig(t *testing.T, verified bool) providertest.Rig {
 	net := providertest.Listen()
 	sim, err := duosim.Start(duosim.Options{IntegrationKey: ikey, SecretKey: skey, Listener: net})
 	if err != nil {
@@ -30,11 +33,11 @@ func startRig(t *testing.T) providertest.Rig {
 	}
 	t.Cleanup(func() { _ = sim.Close() })
 	for _, who := range []string{providertest.Alice, providertest.Bob} {
-		sim.Add(duosim.Person{Username: who})
+		sim.Add(duosim.Person{Username: who, Script: duosim.Script{VerifiedPush: verified}})
 	}
-	return providertest.Rig{Service: service{t, sim}, Open: func() providers.Verifier {
+	return providertest.Rig{Service: service{t, sim, verified}, Open: func() providers.Verifier {
 		v, err := duo.OpenDialing(duo.Options{
-			Host: sim.Host(), IntegrationKey: ikey, SecretKey: skey, RootCAs: sim.CertPool(),
+			Host: sim.Host(), IntegrationKey: ikey, SecretKey: skey, RootCAs: sim.CertPool(), VerifiedPush: verified,
 		}, net.Dial)
 		if err != nil {
 			t.Fatal(err)
@@ -44,8 +47,9 @@ func startRig(t *testing.T) providertest.Rig {
 }
 
 type service struct {
-	t   *testing.T
-	sim *duosim.Server
+	t        *testing.T
+	sim      *duosim.Server
+	verified bool
 }
 
 func (s service) Pushes(person string) int {
@@ -103,6 +107,7 @@ func (s service) Script(person string, script providertest.Script) {
 	default:
 		s.t.Fatalf("no plan for script %d", script)
 	}
+	plan.VerifiedPush = s.verified
 	if err := s.sim.Script(person, plan); err != nil {
 		s.t.Fatal(err)
 	}

@@ -58,6 +58,7 @@ type Options struct {
 	IntegrationKey string
 	SecretKey      Secret
 	Username       Username
+	VerifiedPush   bool             // somebody shows the requester the code that a verified push asks for
 	RootCAs        *x509.CertPool   // nil: the roots that Duo's library pins
 	Logger         *slog.Logger     // nil: no log
 	Now            func() time.Time // nil: time.Now; stamps outcomes
@@ -69,6 +70,7 @@ type Options struct {
 type Verifier struct {
 	api      *client
 	username Username
+	verified bool
 	now      func() time.Time
 	log      *slog.Logger
 }
@@ -105,7 +107,7 @@ func Open(o Options) (*Verifier, error) {
 		o.Now = time.Now
 	}
 	return &Verifier{
-		api: newClient(o), username: o.Username, now: o.Now,
+		api: newClient(o), username: o.Username, verified: o.VerifiedPush, now: o.Now,
 		log: o.Logger.With(slog.String("provider", o.Name)),
 	}, nil
 }
@@ -120,8 +122,16 @@ func checkHost(host string) error {
 	return nil
 }
 
-// Capabilities says that a push shows text: the operation is on the phone's screen.
-func (v *Verifier) Capabilities() []string { return []string{"text"} }
+// Capabilities says that a push shows text: the operation is on the phone's screen. Where codes are shown, Duo's policy may
+// ask for one; whether it does shows only when the person is looked up, and a challenge that needs it is not sent without.
+func (v *Verifier) Capabilities() []string {
+	if v.verified {
+		return []string{"text", numberMatch}
+	}
+	return []string{"text"}
+}
+
+const numberMatch = "number_match"
 
 // Check tries host, clock, keys and signature without asking anybody.
 func (v *Verifier) Check(ctx context.Context) error {

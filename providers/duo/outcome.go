@@ -15,6 +15,7 @@ var amr = []string{"pop", "user"}
 
 var (
 	wordShape = regexp.MustCompile(`^[a-z0-9_]{1,40}$`)
+	codeShape = regexp.MustCompile(`^[0-9]{1,10}$`)
 	idShape   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 )
 

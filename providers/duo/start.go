@@ -39,7 +39,34 @@ func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.
 	if !ok {
 		return attempt, nil
 	}
-	return v.push(ctx, name, device, c)
+	code, why := v.codeOf(pre, slices.Contains(c.Needs, numberMatch))
+	if why != "" {
+		return v.unasked(providers.Unavailable, why), nil
+	}
+	return v.push(ctx, name, device, code, c)
+}
+
+// verification is what makes a push a verified one: it asks for the code, and approves nothing without it.
+type verification struct{ txid, code string }
+
+// codeOf reads the code that Duo's policy demands; the zero verification where it demands none. why says why nobody can be
+// asked: the code is needed and there is none, or there is one and nobody shows it, or what came is not one.
+func (v *Verifier) codeOf(pre object, needed bool) (out verification, why string) {
+	if !pre.has("txid") && !pre.has("verification_code") {
+		if needed {
+			return out, "no code demanded, and policy needs one"
+		}
+		return out, ""
+	}
+	out = verification{txid: pre.text("txid"), code: pre.text("verification_code")}
+	switch {
+	case !v.verified:
+		return verification{}, "verified push required"
+	case !idShape.MatchString(out.txid), !codeShape.MatchString(out.code):
+		return verification{}, "malformed verification code"
+	default: // Duo refuses a code that has expired by its own clock, which is the one that counts
+		return out, ""
+	}
 }
 
 func (v *Verifier) unasked(verdict providers.Verdict, detail string) providers.Attempt {
@@ -57,9 +84,6 @@ func (v *Verifier) pushable(pre object) (device string, a providers.Attempt, ok 
 		return "", v.unasked(providers.LockedOut, detail), false
 	default: // "allow" too: a bypass, a trusted network or a remembered device is no person
 		return "", v.unasked(providers.Unavailable, detail), false
-	}
-	if pre.has("txid") || pre.has("verification_code") {
-		return "", v.unasked(providers.Unavailable, "verified push required"), false
 	}
 	if device = pushDevice(pre["devices"]); device == "" {
 		return "", v.unasked(providers.NotEnrolled, "no device takes pushes"), false
@@ -87,7 +111,7 @@ func pushDevice(raw json.RawMessage) string {
 }
 
 // push sends the one push. It is not repeated on any error, here or by the transport.
-func (v *Verifier) push(ctx context.Context, name, device string, c providers.Challenge) (providers.Attempt, error) {
+func (v *Verifier) push(ctx context.Context, name, device string, verified verification, c providers.Challenge) (providers.Attempt, error) {
 	title, info := render(c)
 	params := url.Values{
 		"username": {name}, "factor": {"push"}, "device": {device}, "async": {"1"},
@@ -98,6 +122,9 @@ func (v *Verifier) push(ctx context.Context, name, device string, c providers.Ch
 	}
 	if info != "" {
 		params.Set("pushinfo", info)
+	}
+	if verified.txid != "" {
+		params.Set("txid", verified.txid)
 	}
 	answer, err := v.api.auth(ctx, params)
 	if refused, ok := errors.AsType[*Error](err); ok && refused.Code != 0 && refused.Status/100 == 4 {
@@ -112,5 +139,5 @@ func (v *Verifier) push(ctx context.Context, name, device string, c providers.Ch
 	if !idShape.MatchString(txid) {
 		return providers.Attempt{}, fmt.Errorf("%w: %w", ErrUnknownAsk, ErrTransaction)
 	}
-	return providers.Attempt{Asked: true, Transaction: txid}, nil
+	return providers.Attempt{Asked: true, Transaction: txid, Code: verified.code}, nil
 }

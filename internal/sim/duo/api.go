@@ -191,8 +191,9 @@ func (s *Server) preauth(c call) reply {
 	}
 	out := map[string]any{"result": "auth", "status_msg": "Account is active", "devices": devices}
 	if p.script.VerifiedPush && c.params.Get("client_supports_verified_push") == "1" {
-		out["txid"], out["verification_code"] = newTxID(), "482913"
-		out["expiration"] = s.now().Add(s.lifetime).Unix()
+		txid, c := newTxID(), code{username: p.Username, digits: newDigits(), expires: s.now().Add(s.lifetime)}
+		s.codes[txid] = c
+		out["txid"], out["verification_code"], out["expiration"] = txid, c.digits, c.expires.Unix()
 	}
 	return ok(out)
 }
@@ -205,7 +206,7 @@ func (s *Server) auth(r *http.Request, c call) reply {
 	}
 	var device Device
 	if bad.status == 0 {
-		device, bad = chosen(p, c)
+		device, bad = s.chosenLocked(p, c)
 	}
 	info, err := parseInfo(c.params.Get("pushinfo"))
 	if bad.status == 0 && err != nil {
@@ -216,10 +217,12 @@ func (s *Server) auth(r *http.Request, c call) reply {
 		return bad
 	}
 	now := s.now()
-	sent := &push{script: p.script, userID: p.UserID, version: 1, Push: Push{
+	verified := s.codes[c.params.Get("txid")]
+	delete(s.codes, c.params.Get("txid"))
+	sent := &push{script: p.script, code: verified.digits, userID: p.UserID, version: 1, Push: Push{
 		TxID: newTxID(), Username: p.Username, Device: device.ID, Type: c.params.Get("type"),
 		DisplayUsername: c.params.Get("display_username"), Info: info, SentAt: now, ExpiresAt: now.Add(s.lifetime),
-		Result: "waiting", Status: "pushed",
+		Result: "waiting", Status: "pushed", Verified: verified.digits != "",
 	}}
 	if p.script.PushFailed {
 		sent.Status = "push_failed"
@@ -237,8 +240,8 @@ func (s *Server) auth(r *http.Request, c call) reply {
 	}
 }
 
-// chosen returns the device a push goes to.
-func chosen(p *person, c call) (Device, reply) {
+// chosenLocked returns the device a push goes to.
+func (s *Server) chosenLocked(p *person, c call) (Device, reply) {
 	switch c.params.Get("factor") {
 	case "":
 		return Device{}, fail(40001, "factor")
@@ -250,8 +253,12 @@ func chosen(p *person, c call) (Device, reply) {
 	if id == "" {
 		return Device{}, fail(40001, "device")
 	}
-	if p.script.VerifiedPush && c.params.Get("txid") == "" {
+	txid := c.params.Get("txid")
+	if p.script.VerifiedPush && txid == "" {
 		return Device{}, fail(40001, "txid")
+	}
+	if given, ok := s.codes[txid]; txid != "" && (!ok || given.username != p.Username || !s.now().Before(given.expires)) {
+		return Device{}, fail(40002, "txid")
 	}
 	for _, d := range p.Devices {
 		if (id == "auto" || d.ID == id) && slices.Contains(d.Capabilities, "push") {

@@ -115,21 +115,23 @@ func (s *Server) streamPushes(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// takeAnswer settles a push: {"txid": "…", "answer": "approve" | "deny" | "fraud"}. Only JSON is taken, which a form on
+// takeAnswer settles a push: {"txid": "…", "answer": "approve" | "deny" | "fraud", "code": "…"}. Only JSON is taken, which a form on
 // another site cannot send.
 func (s *Server) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	if mediaType(r) != "application/json" {
 		http.Error(w, "send application/json", http.StatusUnsupportedMediaType)
 		return
 	}
-	var a struct{ TxID, Answer string }
+	var a struct{ TxID, Answer, Code string }
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&a); err != nil {
 		http.Error(w, "send {\"txid\": …, \"answer\": …}", http.StatusBadRequest)
 		return
 	}
-	switch err := s.Answer(a.TxID, a.Answer); {
+	switch err := s.AnswerCode(a.TxID, a.Answer, strings.TrimSpace(a.Code)); {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
+	case errors.Is(err, ErrCode):
+		http.Error(w, "That is not the code of this request. Type the one that you were shown.", http.StatusForbidden)
 	case errors.Is(err, ErrSettled):
 		http.Error(w, "This request was answered or ran out already.", http.StatusConflict)
 	default:

@@ -169,3 +169,28 @@ func TestThePageLoadsNothingAndRunsOnlyItsOwnScript(t *testing.T) {
 		t.Error("the page has inline handlers or unfilled places")
 	}
 }
+
+func TestThePhoneAsksForTheCodeOfAVerifiedPush(t *testing.T) {
+	s, web := phone(t)
+	if err := s.Script(alice, duo.Script{VerifiedPush: true}); err != nil {
+		t.Fatal(err)
+	}
+	_, pre := call(t, s, http.MethodPost, "/auth/v2/preauth", url.Values{"username": {alice}, "client_supports_verified_push": {"1"}})
+	code, _ := pre.Response["verification_code"].(string)
+	given, _ := pre.Response["txid"].(string)
+	_, e := call(t, s, http.MethodPost, "/auth/v2/auth", url.Values{"username": {alice}, "factor": {"push"}, "device": {"auto"}, "async": {"1"}, "txid": {given}})
+	txid, _ := e.Response["txid"].(string)
+	if _, text := fetch(t, web, http.MethodGet, "/pushes", ""); !strings.Contains(text, `"verified":true`) || strings.Contains(text, code) {
+		t.Errorf("the phone shows %s, want a verified push without its code", text)
+	}
+	for _, typed := range []string{"", "1"} {
+		body := `{"txid":"` + txid + `","answer":"approve","code":"` + typed + `"}`
+		if resp, _ := fetch(t, web, http.MethodPost, "/answer", body, "Content-Type", asJSON); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("approved with %q: HTTP %d, want 403", typed, resp.StatusCode)
+		}
+	}
+	body := `{"txid":"` + txid + `","answer":"approve","code":" ` + code + ` "}`
+	if resp, text := fetch(t, web, http.MethodPost, "/answer", body, "Content-Type", asJSON); resp.StatusCode != 204 || s.Pushes()[0].Result != "allow" {
+		t.Errorf("approved with the code: HTTP %d %s", resp.StatusCode, text)
+	}
+}

@@ -19,6 +19,7 @@ type Push struct {
 	ExpiresAt       time.Time `json:"expires_at"`
 	Result          string    `json:"result"` // waiting until it is settled
 	Status          string    `json:"status"`
+	Verified        bool      `json:"verified,omitempty"` // the phone asks for the code that preauth gave out
 }
 
 // Pair is one line of what the phone shows.
@@ -31,10 +32,17 @@ type Pair struct {
 type push struct {
 	Push
 	script  Script
+	code    string // of a verified push: what has to be typed
 	userID  string
 	version int // grows with each change
 	told    int // version that auth_status last answered
 	quick   int // answers given at once because Script.Waiting says so
+}
+
+// code is what preauth gave out for a push that is to come.
+type code struct {
+	username, digits string
+	expires          time.Time
 }
 
 func (p *push) final() bool { return p.Result != "waiting" }

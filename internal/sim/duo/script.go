@@ -23,7 +23,7 @@ type Device struct {
 // Script is what the service and the person do when asked. The zero value asks by push and waits for Answer or the phone page.
 type Script struct {
 	Preauth      string        // result of preauth; "" is auth
-	VerifiedPush bool          // preauth demands a code, as a policy of verified pushes does
+	VerifiedPush bool          // preauth demands a code, as a policy of verified pushes does; a scripted approval has typed it
 	Result       string        // the final result; "" leaves it to Answer
 	Status       string        // the final status
 	After        time.Duration // from the push to the final answer

@@ -48,6 +48,7 @@ type Server struct {
 	changed  chan struct{} // closed and replaced whenever a push changes
 	people   map[string]*person
 	pushes   []*push
+	codes    map[string]code // by the txid that preauth gave with it; each is good for one push
 	requests []Request
 }
 
@@ -66,7 +67,7 @@ func Start(o Options) (*Server, error) {
 	s := &Server{
 		ikey: cmp.Or(o.IntegrationKey, "DI"+rand.Text()[:18]), skey: cmp.Or(o.SecretKey, rand.Text()+rand.Text()[:14]),
 		now: o.Now, lifetime: cmp.Or(o.Lifetime, time.Minute), longPoll: cmp.Or(o.LongPoll, 10*time.Second),
-		done: make(chan struct{}), changed: make(chan struct{}), people: map[string]*person{},
+		done: make(chan struct{}), changed: make(chan struct{}), people: map[string]*person{}, codes: map[string]code{},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -167,8 +168,15 @@ func (s *Server) Requests() []Request {
 // ErrSettled says that a push was answered, or ran out, before.
 var ErrSettled = errors.New("push is settled")
 
-// Answer settles a push as the person's own hand would: "approve", "deny" or "fraud".
-func (s *Server) Answer(txid, answer string) error {
+// ErrCode says that a verified push was approved without the code that it asks for. It stays as it was.
+var ErrCode = errors.New("push asks for its code")
+
+// Answer settles a push as the person's own hand would: "approve", "deny" or "fraud". A verified push takes an approval
+// from AnswerCode only.
+func (s *Server) Answer(txid, answer string) error { return s.AnswerCode(txid, answer, "") }
+
+// AnswerCode settles a push as Answer does, with what the person typed into the phone.
+func (s *Server) AnswerCode(txid, answer, typed string) error {
 	result, status := "deny", answer
 	switch answer {
 	case "approve":
@@ -185,6 +193,9 @@ func (s *Server) Answer(txid, answer string) error {
 	}
 	if s.settleLocked(p); p.final() {
 		return ErrSettled
+	}
+	if answer == "approve" && p.Verified && typed != p.code {
+		return ErrCode
 	}
 	p.set(result, status)
 	s.wakeLocked()

@@ -252,4 +252,15 @@ func TestAVerifiedPushNeedsItsCode(t *testing.T) {
 	if _, e := call(t, s, http.MethodPost, "/auth/v2/auth", url.Values{"username": {alice}, "factor": {"push"}, "device": {"auto"}}); e.Code != 40001 {
 		t.Errorf("auth without the code's txid = %+v, want 40001", e)
 	}
+	push := url.Values{"username": {alice}, "factor": {"push"}, "device": {"auto"}, "async": {"1"}, "txid": {"made-up"}}
+	if _, e := call(t, s, http.MethodPost, "/auth/v2/auth", push); e.Code != 40002 {
+		t.Errorf("auth with a txid of nobody's = %+v, want 40002", e)
+	}
+	push.Set("txid", e.Response["txid"].(string))
+	if _, e := call(t, s, http.MethodPost, "/auth/v2/auth", push); e.Response["txid"] == nil || !s.Pushes()[0].Verified {
+		t.Errorf("auth with the code's txid = %+v, want a verified push", e)
+	}
+	if _, e := call(t, s, http.MethodPost, "/auth/v2/auth", push); e.Code != 40002 {
+		t.Errorf("auth with a txid that was used = %+v, want 40002", e)
+	}
 }

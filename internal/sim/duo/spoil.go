@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"strconv"
 	"strings"
@@ -92,6 +93,12 @@ func writeJSON(w http.ResponseWriter, rep reply) {
 }
 
 // newTxID makes a transaction id that looks like the service's: a random UUID.
+// newDigits is a code to type: six digits, the first of which may be a zero.
+func newDigits() string {
+	n, _ := rand.Int(rand.Reader, big.NewInt(1_000_000)) // never fails
+	return fmt.Sprintf("%06d", n)
+}
+
 func newTxID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
