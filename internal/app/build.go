@@ -193,6 +193,9 @@ func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
 	if err != nil {
 		return err
 	}
+	if decider, err = s.logDecisions(decider, j.engine, hex.EncodeToString(name)); err != nil {
+		return err
+	}
 	s.proxy, err = proxy.New(proxy.Options{
 		Parser: j.parser, Decider: decider, Holder: proxy.Desk(s.desk), Recorder: recorder, Identifier: s.identify,
 		Interceptor: s.intercept, Upstream: proxy.Reach(up), Intercept: j.hosts, Tunnel: s.cfg.Upstream.Tunnel,

@@ -79,11 +79,12 @@ type Control struct {
 
 // Policy has what stands on top of the built-in policy.
 type Policy struct {
-	Paths          []string `yaml:"paths" path:"file"`
-	Bundle         Bundle   `yaml:"bundle"`
-	Shadow         []string `yaml:"shadow" path:"file"`
-	Mode           string   `yaml:"mode"`
-	UnlistedWrites string   `yaml:"unlisted_writes"`
+	Paths          []string     `yaml:"paths" path:"file"`
+	Bundle         Bundle       `yaml:"bundle"`
+	Shadow         []string     `yaml:"shadow" path:"file"`
+	Mode           string       `yaml:"mode"`
+	DecisionLogs   DecisionLogs `yaml:"decision_logs"`
+	UnlistedWrites string       `yaml:"unlisted_writes"`
 }
 
 // Bundle is a policy from an OPA bundle server. Without URL there is none.
@@ -166,6 +167,7 @@ func Default() Config {
 		Requester: Requester{Trust: "attested", Assertions: Assertions{MaxAge: time.Hour}},
 		Policy: Policy{
 			Mode: "enforce", UnlistedWrites: "step_up", Bundle: Bundle{Algorithm: "RS256", Polling: 30 * time.Second, Dir: "state/bundle"},
+			DecisionLogs: DecisionLogs{Resource: "/logs", MinDelay: 5 * time.Second, MaxDelay: time.Minute, Buffer: 10 << 20},
 		},
 		Verification: Verification{
 			Timeout: 5 * time.Minute, MaxWait: 55 * time.Second, Resume: 2 * time.Minute, MaxHolds: 10000,

@@ -143,7 +143,10 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path, pathKind string) {
 	case *Size:
 		err = set(p, s, parseSize)
 	case *Secret:
-		*p = Secret{s}
+		*p = Secret{value: s, file: d.origin(n.Value)}
+		if pathKind == "pem" && s != "" && !strings.Contains(s, "-----BEGIN ") {
+			d.pem(p, s, path)
+		}
 	case *string:
 		*p = d.resolve(s, pathKind)
 	case *bool:
@@ -156,6 +159,25 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path, pathKind string) {
 	if err != nil {
 		d.fail(path, "%v", err)
 	}
+}
+
+// origin is the file that a ${file:PATH} reference names; "" for any other value.
+func (d *decoder) origin(value string) string {
+	if name, ok := strings.CutPrefix(value, "${file:"); ok {
+		return d.resolve(strings.TrimSuffix(name, "}"), "file")
+	}
+	return ""
+}
+
+// pem reads the file that stands where PEM text may stand too.
+func (d *decoder) pem(p *Secret, name, path string) {
+	file := d.resolve(name, "file")
+	b, err := d.readFile(file)
+	if err != nil {
+		d.fail(path, "file %s cannot be read", name)
+		return
+	}
+	*p = Secret{value: string(b), file: file}
 }
 
 func set[T any](p *T, s string, parse func(string) (T, error)) error {

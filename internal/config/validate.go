@@ -177,6 +177,7 @@ func (p Provider) duo(ch *checks, path string) {
 func (c Config) rest(ch *checks) {
 	ch.oneOf("policy.unlisted_writes", c.Policy.UnlistedWrites, "step_up", "deny", "allow")
 	c.bundle(ch)
+	c.Policy.DecisionLogs.check(ch)
 	if c.Journal.Path == "" {
 		ch.fail("journal.path", "must not be empty: no record, no action")
 	}

@@ -8,13 +8,16 @@ import (
 )
 
 // Secret is a string that will not print itself. Reveal is the only way to it.
-type Secret struct{ value string }
+type Secret struct{ value, file string }
 
 // NewSecret wraps s.
-func NewSecret(s string) Secret { return Secret{s} }
+func NewSecret(s string) Secret { return Secret{value: s} }
 
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return s.value }
+
+// File is the file that the secret was read from, "" for one that was not: it can be read anew when it is rotated.
+func (s Secret) File() string { return s.file }
 
 // Set reports whether there is a secret.
 func (s Secret) Set() bool { return s.value != "" }

@@ -36,7 +36,7 @@ const (
 type Options struct {
 	URL      string // of the service; Resource is added to its path
 	Resource string
-	Labels   map[string]string      // of every event; "id" and "version" are set by whoever knows them
+	Labels   map[string]string      // of every event
 	Token    func() (string, error) // bearer token, asked at every upload; nil: none
 	Client   *http.Client           // does not follow redirects
 	MinDelay time.Duration          // between uploads
