@@ -60,7 +60,7 @@ func startOIDC(t *testing.T, certificate bool) *oidcRig {
 	}
 	if certificate {
 		var public map[string]any
-		o.Certificate, o.Key, public = clientCertificate(t)
+		o.Certificate, public = clientCertificate(t)
 		client["token_endpoint_auth_method"], client["token_endpoint_auth_signing_alg"] = "private_key_jwt", "PS256"
 		client["jwks"] = map[string]any{"keys": []any{public}}
 	} else {
@@ -79,7 +79,7 @@ func startOIDC(t *testing.T, certificate bool) *oidcRig {
 }
 
 // clientCertificate makes what an administrator uploads, and the same as a JWK.
-func clientCertificate(t *testing.T) ([]byte, signin.Secret, map[string]any) {
+func clientCertificate(t *testing.T) (signin.Secret, map[string]any) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -95,8 +95,8 @@ func clientCertificate(t *testing.T) ([]byte, signin.Secret, map[string]any) {
 		t.Fatal(err)
 	}
 	b64 := base64.RawURLEncoding.EncodeToString
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		signin.Secret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	return signin.Secret(text),
 		map[string]any{"kty": "RSA", "alg": "PS256", "use": "sig", "n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes())}
 }
 

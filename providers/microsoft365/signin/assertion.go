@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -10,36 +11,45 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"golang.org/x/oauth2"
 )
 
-// credential is how we authenticate at the token endpoint: a secret, or a certificate's key.
+// credential is how we authenticate at the token endpoint: a secret, a certificate's key, or a platform's token.
 type credential struct {
 	clientID   string
 	secret     Secret
 	key        *rsa.PrivateKey
 	thumbprint string // x5t#S256
+	tokenFile  string
 	now        func() time.Time
 }
 
-const assertionLifetime = 5 * time.Minute
+const (
+	assertionLifetime = 5 * time.Minute
+	maxToken          = 64 << 10
+)
 
 func newCredential(o Options) (*credential, error) {
-	c := &credential{clientID: o.ClientID, now: time.Now}
-	switch withCert := len(o.Certificate) > 0 || o.Key != ""; {
-	case withCert && o.ClientSecret != "":
-		return nil, errors.New("signin: give either a client secret or a certificate")
-	case o.ClientSecret != "":
-		c.secret = o.ClientSecret
-		return c, nil
-	case !withCert:
-		return nil, errors.New("signin: a client secret, or a certificate with its key, is missing")
+	given := 0
+	for _, is := range []bool{o.ClientSecret != "", o.Certificate != "", o.TokenFile != ""} {
+		if is {
+			given++
+		}
 	}
-	pair, err := tls.X509KeyPair(o.Certificate, []byte(o.Key))
+	if given != 1 {
+		return nil, errors.New("signin: give exactly one of certificate, client secret and token file")
+	}
+	c := &credential{clientID: o.ClientID, secret: o.ClientSecret, tokenFile: o.TokenFile, now: time.Now}
+	if o.Certificate == "" {
+		return c, nil
+	}
+	pair, err := tls.X509KeyPair([]byte(o.Certificate), []byte(o.Certificate))
 	if err != nil {
-		return nil, errors.New("signin: certificate and key are not a PEM pair") // the error may quote the key file
+		return nil, errors.New("signin: certificate must be a PEM certificate followed by its key") // the error may quote the key
 	}
 	key, ok := pair.PrivateKey.(*rsa.PrivateKey)
 	if !ok || key.N.BitLen() < 2048 {
@@ -50,12 +60,18 @@ func newCredential(o Options) (*credential, error) {
 	return c, nil
 }
 
-// options returns what the token request carries instead of a secret.
+// options returns what the token request carries instead of a secret (RFC 7523).
 func (c *credential) options(audience string) ([]oauth2.AuthCodeOption, error) {
-	if c.key == nil {
+	var assertion string
+	var err error
+	switch {
+	case c.key != nil:
+		assertion, err = c.assertion(audience)
+	case c.tokenFile != "":
+		assertion, err = c.token()
+	default:
 		return nil, nil
 	}
-	assertion, err := c.assertion(audience)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +81,24 @@ func (c *credential) options(audience string) ([]oauth2.AuthCodeOption, error) {
 	}, nil
 }
 
-// assertion signs who we are (RFC 7523), as Microsoft wants it: PS256, with the certificate's SHA-256 thumbprint.
+// token reads the platform's token, which is another one every hour or so.
+func (c *credential) token() (string, error) {
+	f, err := os.Open(c.tokenFile)
+	if err != nil {
+		return "", fmt.Errorf("signin: token file: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+	if err != nil {
+		return "", fmt.Errorf("signin: token file: %w", err)
+	}
+	if len(b) > maxToken || len(bytes.TrimSpace(b)) == 0 {
+		return "", errors.New("signin: token file is empty or too long")
+	}
+	return string(bytes.TrimSpace(b)), nil
+}
+
+// assertion signs who we are, as Microsoft wants it: PS256, with the certificate's SHA-256 thumbprint.
 func (c *credential) assertion(audience string) (string, error) {
 	now := c.now()
 	header, err := json.Marshal(map[string]string{"alg": "PS256", "typ": "JWT", "x5t#S256": c.thumbprint})

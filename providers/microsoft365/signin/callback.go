@@ -11,7 +11,7 @@ import (
 
 const (
 	maxAuthCode  = 8 << 10
-	callbackTime = 30 * time.Second // for the provider and the store, whether the browser stays or not
+	callbackTime = 25 * time.Second // for the provider and the store, whether the browser stays or not
 )
 
 var (

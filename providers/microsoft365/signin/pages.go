@@ -26,7 +26,7 @@ func (v *Verifier) handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { v.render(w, r, page{kind: unknownPage}) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v.headers(w.Header())
-		if r.Host != v.base.Host || len(r.URL.RawQuery) > maxQuery {
+		if canonicalHost(v.base.Scheme, r.Host) != v.base.Host || len(r.URL.RawQuery) > maxQuery {
 			// Another name that leads here is none of ours (DNS rebinding): the browser would take its pages for ours.
 			v.render(w, r, page{kind: misdirectedPage})
 			return

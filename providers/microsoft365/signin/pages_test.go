@@ -79,6 +79,26 @@ func TestOnLoopbackTheCookieNeedsNoTLS(t *testing.T) {
 	}
 }
 
+func TestTheHostIsOursHoweverItIsWritten(t *testing.T) {
+	r := newRig(t)
+	r.o.BaseURL = "https://Verify.Example.com:443/"
+	v := r.open()
+	a := r.ask(v)
+	if !strings.HasPrefix(a.URL, ours+"/sign-in/") {
+		t.Errorf("the page is at %s", a.URL)
+	}
+	for host, want := range map[string]int{"VERIFY.example.com": 200, "verify.example.com:443": 200, "verify.example.com:8443": 421, "verify.example.com.": 421, "127.0.0.1": 421} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		if p := r.browser().do(req); p.status != want {
+			t.Errorf("Host %s: %d, want %d", host, p.status, want)
+		}
+	}
+}
+
 func TestHostileTextIsShownAndNotObeyed(t *testing.T) {
 	r := newRig(t)
 	v := r.open()

@@ -81,10 +81,11 @@ type Options struct {
 	// Issuer names the OpenID provider directly, instead of TenantID and Login. Its ID tokens must carry tid and oid.
 	Issuer string
 
+	// ClientID is the application that people sign in to, with exactly one of the three credentials.
 	ClientID     string
-	ClientSecret Secret // or a certificate, which is better
-	Certificate  []byte // PEM
-	Key          Secret // PEM, of the certificate; RSA
+	Certificate  Secret // PEM: the certificate and its RSA key
+	ClientSecret Secret
+	TokenFile    string // a token that the platform renews there (workload identity)
 
 	// AuthContext is a Conditional Access authentication context ("c1") that every approval must satisfy. Without one, the
 	// ID token must say amr "mfa", which Entra's v2.0 tokens do not: see docs/providers/microsoft365-sign-in.md.
@@ -210,11 +211,16 @@ func checkURL(what, s string) (*url.URL, error) {
 	if !secure(u) {
 		return nil, fmt.Errorf("signin: %s must be https, or http on loopback", what)
 	}
-	u.Host = strings.ToLower(u.Host)
+	u.Host = canonicalHost(u.Scheme, u.Host)
 	if what == "base URL" {
 		u.Path = strings.TrimSuffix(u.Path, "/")
 	}
 	return u, nil
+}
+
+// canonicalHost makes hosts comparable: lower case, without the scheme's own port.
+func canonicalHost(scheme, host string) string {
+	return strings.TrimSuffix(strings.ToLower(host), map[string]string{"https": ":443", "http": ":80"}[scheme])
 }
 
 func secure(u *url.URL) bool {
