@@ -126,6 +126,12 @@ type Caller interface {
 	Wake(transaction string)
 }
 
+// Prober is a Verifier that can tell whether it could ask a person, without asking them. What it says may be wrong a moment
+// later, and is never a condition.
+type Prober interface {
+	Reachable(ctx context.Context, p Person) (bool, error)
+}
+
 // Pager is a Verifier with web pages of its own, where the person answers. They are served on the callback listener.
 type Pager interface{ Pages() http.Handler }
 

@@ -11,9 +11,12 @@ import (
 	"time"
 
 	"countersign/internal/audit"
+	"countersign/internal/callback"
 	"countersign/internal/config"
 	"countersign/internal/control"
 	"countersign/internal/hold"
+	"countersign/internal/ledger"
+	"countersign/internal/notify"
 	"countersign/internal/requester"
 	"countersign/policy"
 	"countersign/proxy"
@@ -25,6 +28,8 @@ type Options struct {
 	Config  config.Config
 	Version string
 	Logger  *slog.Logger
+	// Providers are kinds of verification provider beside those that every build has, by type.
+	Providers map[string]Opener
 }
 
 // Sidecar is one running instance: listeners bound by New, served by Run.
@@ -39,6 +44,10 @@ type Sidecar struct {
 	desk      *hold.Desk
 	proxy     *proxy.Server
 	control   *control.Server
+	callback  *callback.Server // nil without listen.callback
+	certify   func(context.Context) error
+	ledger    *ledger.Ledger
+	outbox    *notify.Outbox // nil without notify
 
 	listeners map[string]net.Listener // by configuration name; absent: off
 	closers   []func()                // undone in reverse order
@@ -61,10 +70,11 @@ func New(ctx context.Context, o Options) (_ *Sidecar, err error) {
 			s.close()
 		}
 	}()
-	if err := s.build(ctx, o.Version); err != nil {
+	// First, because pages and locations are told by the addresses. What connects already waits until Run.
+	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.listen(ctx); err != nil {
+	if err := s.build(ctx, o); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -82,7 +92,7 @@ func (s *Sidecar) close() {
 
 func (s *Sidecar) listen(ctx context.Context) error {
 	var lc net.ListenConfig
-	for name, addr := range map[string]string{"proxy": s.cfg.Listen.Proxy, "reverse": s.cfg.Listen.Reverse, "control": s.cfg.Listen.Control} {
+	for name, addr := range map[string]string{"proxy": s.cfg.Listen.Proxy, "reverse": s.cfg.Listen.Reverse, "control": s.cfg.Listen.Control, "callback": s.cfg.Listen.Callback} {
 		if addr == "" {
 			continue
 		}
@@ -96,7 +106,7 @@ func (s *Sidecar) listen(ctx context.Context) error {
 	return nil
 }
 
-// Addr returns the address a listener is bound to ("proxy", "reverse", "control"), "" when it is off.
+// Addr returns the address a listener is bound to ("proxy", "reverse", "control", "callback"), "" when it is off.
 func (s *Sidecar) Addr(name string) string {
 	if l, ok := s.listeners[name]; ok {
 		return l.Addr().String()
@@ -133,6 +143,16 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	serve("proxy", s.proxy.ServeProxy)
 	serve("reverse", s.proxy.ServeReverse)
 	serve("control", s.control.Serve)
+	if s.callback != nil {
+		serve("callback", s.callback.Serve)
+	}
+	if s.certify != nil {
+		wg.Go(func() {
+			if err := s.certify(life); err != nil && life.Err() == nil {
+				s.log.Error("no certificate for the callback listener", slog.Any("error", err))
+			}
+		})
+	}
 	wg.Go(func() {
 		if err := s.engine.Watch(life); err != nil && life.Err() == nil {
 			s.log.Error("policy files are not watched: restart to load changes", slog.Any("error", err))

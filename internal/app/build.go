@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"countersign/internal/audit"
@@ -14,7 +15,6 @@ import (
 	"countersign/internal/config"
 	"countersign/internal/control"
 	"countersign/internal/hold"
-	"countersign/internal/ledger"
 	"countersign/internal/operation"
 	"countersign/internal/requester"
 	"countersign/policy"
@@ -56,7 +56,7 @@ func newJudge(c config.Config, key []byte, log *slog.Logger, loaded func(string,
 	return judge{cat, parser, engine, hosts}, nil
 }
 
-func (s *Sidecar) build(ctx context.Context, version string) error {
+func (s *Sidecar) build(ctx context.Context, o Options) error {
 	var err error
 	if s.journal, err = audit.Open(audit.Options{Path: s.cfg.Journal.Path, Logger: s.log}); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (s *Sidecar) build(ctx context.Context, version string) error {
 			s.log.Error("journal not closed", slog.Any("error", err))
 		}
 	})
-	key, err := digestKey(s.cfg.Ledger.Dir)
+	key, err := digestKeyOf(s.cfg)
 	if err != nil {
 		return err
 	}
@@ -81,10 +81,7 @@ func (s *Sidecar) build(ctx context.Context, version string) error {
 	if err := s.buildTrust(j); err != nil {
 		return err
 	}
-	if err := s.buildDesk(ctx, version, j); err != nil {
-		return err
-	}
-	return nil
+	return s.buildDesk(ctx, o, j)
 }
 
 func patternProblems(errs []error) error {
@@ -122,26 +119,76 @@ func (s *Sidecar) buildTrust(j judge) error {
 }
 
 // buildDesk makes what acts: holds, the proxy and the control listener.
-func (s *Sidecar) buildDesk(ctx context.Context, version string, j judge) error {
-	verifiers, err := openVerifiers(s.cfg, s.log)
+func (s *Sidecar) buildDesk(ctx context.Context, o Options, j judge) error {
+	var err error
+	if s.ledger, err = openLedger(ctx, s.cfg, s.log); err != nil {
+		return err
+	}
+	s.onClose(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerClose)
+		defer cancel()
+		if err := s.ledger.Close(ctx); err != nil {
+			s.log.Error("ledger not closed", slog.Any("error", err))
+		}
+	})
+	metrics := control.NewMetrics(o.Version, func() int { return s.desk.Len() })
+	if s.outbox, err = openOutbox(s.cfg, s.log, metrics); err != nil {
+		return err
+	}
+	if s.outbox != nil {
+		s.onClose(s.closeOutbox)
+	}
+	verifiers, err := openVerifiers(s.cfg, o.Providers, ProviderOptions{
+		BaseURL: callbackURL(s.cfg, s.Addr("callback")), Shelf: shelf{s.ledger}, Logger: s.log,
+	})
 	if err != nil {
 		return err
 	}
-	metrics := control.NewMetrics(version, func() int { return s.desk.Len() })
+	if err := s.openDesk(ctx, verifiers, metrics); err != nil {
+		return err
+	}
+	if err := s.buildProxy(j, metrics); err != nil {
+		return err
+	}
+	if err := s.buildCallback(verifiers); err != nil {
+		return err
+	}
+	return s.buildControl(j, metrics, len(verifiers))
+}
+
+// buildControl makes the control API.
+func (s *Sidecar) buildControl(j judge, metrics *control.Metrics, verifiers int) error {
+	plan, err := s.newPlanner(j)
+	if err != nil {
+		return err
+	}
+	s.control, err = control.New(control.Options{
+		Token: newRotating(s.cfg.Control.Token, s.log).get, Metrics: metrics, Checks: s.checks(), Warnings: s.warnings(verifiers),
+		ExternalURL: s.cfg.Control.ExternalURL, Holds: operatorDesk{s.desk, s.journal}, Identify: s.identify, Plan: plan.plan,
+		Outcome: proxy.Outcome, Logger: s.log,
+	})
+	return err
+}
+
+// openDesk makes what holds and asks.
+func (s *Sidecar) openDesk(ctx context.Context, verifiers []hold.Named, metrics *control.Metrics) error {
 	b := s.cfg.Verification.Budget
-	s.desk, err = hold.NewDesk(hold.Options{
-		Ledger: ledger.NewMemory(), Recorder: s.journal, Verifiers: verifiers, Logger: s.log,
+	o := hold.Options{
+		Ledger: s.ledger, Shared: s.cfg.Ledger.URL != "", Recorder: s.journal, Verifiers: verifiers, Logger: s.log,
 		Timeout: s.cfg.Verification.Timeout, Resume: s.cfg.Verification.Resume, MaxHolds: s.cfg.Verification.MaxHolds,
 		Budget: hold.Budget{
 			Interval: orNone(b.Interval), Per15m: b.Per15m, PerDay: b.PerDay, Denials: b.Denials, CooloffAfterDenial: orNone(b.CooloffAfterDenial),
+			PerAgent15m: b.PerAgent15m, PerTenant15m: b.PerTenant15m,
 		},
 		Observe: func(e hold.Event, r hold.Record) {
 			if e.Kind == hold.EventSettled || e.Kind == hold.EventTimedOut || e.Kind == hold.EventWithdrawn || e.Kind == hold.EventFaulted {
 				metrics.HoldSettled(r.State.String(), r.Provider)
 			}
 		},
-	})
-	if err != nil {
+	}
+	s.tellers(&o)
+	var err error
+	if s.desk, err = hold.NewDesk(o); err != nil {
 		return err
 	}
 	s.onClose(func() {
@@ -152,13 +199,7 @@ func (s *Sidecar) buildDesk(ctx context.Context, version string, j judge) error 
 	if err := s.desk.Seed(ctx, unfinished(s.journal.Unfinished())); err != nil {
 		return fmt.Errorf("remember unfinished redemptions: %w", err)
 	}
-	if err := s.buildProxy(j, metrics); err != nil {
-		return err
-	}
-	s.control, err = control.New(control.Options{
-		Token: s.cfg.Control.Token.Reveal(), Metrics: metrics, Checks: s.checks(), Warnings: s.warnings(len(verifiers)),
-	})
-	return err
+	return nil
 }
 
 // orNone keeps a written 0 from being taken for "the default": the shortest time there is comes to the same.
@@ -202,7 +243,7 @@ func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
 		MaxBody: int64(s.cfg.Limits.Body), MaxHeader: int(s.cfg.Limits.Header),
 		MaxWait: s.cfg.Verification.MaxWait, Resume: s.cfg.Verification.Resume,
 		Asserted: s.cfg.Requester.Trust == "asserted", NeedsAttested: j.engine.NeedsAttested,
-		Name: hex.EncodeToString(name), Logger: s.log,
+		Name: hex.EncodeToString(name), Logger: s.log, HoldURL: s.holdURL(),
 		APIOf: func(host string) string {
 			if api, ok := j.catalog.ByHost(host); ok {
 				return api.Name()
@@ -259,6 +300,22 @@ func (s *Sidecar) checks() []control.Check {
 			return nil
 		}},
 	}
+	checks = append(checks, control.Check{Name: "ledger", Ready: func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), ledgerLook)
+		defer cancel()
+		if err := s.ledger.Ready(ctx); err != nil { // calls that need no hold still pass
+			return &control.Degraded{Err: err}
+		}
+		return nil
+	}})
+	if s.outbox != nil {
+		checks = append(checks, control.Check{Name: "notify", Ready: func() error {
+			if failing := s.outbox.Ready(); len(failing) > 0 {
+				return &control.Degraded{Err: errors.New(strings.Join(failing, "; "))}
+			}
+			return nil
+		}})
+	}
 	if s.shadow != nil {
 		checks = append(checks, control.Check{Name: "policy.shadow", Ready: func() error {
 			if err := s.shadow.ready(); err != nil {
@@ -277,6 +334,12 @@ func (s *Sidecar) warnings(verifiers int) (out []string) {
 	}
 	if s.cfg.Requester.Assertions.Issuer == "" && s.cfg.Requester.Trust != "asserted" {
 		out = append(out, "no source of requester assertions is configured: every operation that needs a verification is refused")
+	}
+	if s.outbox == nil || !s.outbox.Escalates() {
+		out = append(out, "no notification sink takes escalations: no technician is told when a person cannot be verified")
+	}
+	if s.Addr("callback") != "" && s.callback != nil && s.cfg.Callback.Cert == "" && len(s.cfg.TLS.ACME.Domains) == 0 {
+		out = append(out, "the callback listener is plain http on this machine: something in front of it has to end TLS")
 	}
 	if s.cfg.Requester.Trust == "asserted" {
 		out = append(out, "requester.trust is asserted: whoever can reach the listeners can name any requester")

@@ -92,43 +92,65 @@ func (c *Checker) Run(ctx context.Context, in io.Reader, out, talk io.Writer) (b
 	return bad, w.Flush()
 }
 
+// verdict is a Judgement with what it was made from; call and decision are zero where the request could not be read.
+type verdict struct {
+	Judgement
+	call     operation.Call
+	decision policy.Decision
+	parts    []policy.Decision
+}
+
 // Judge says what would become of one request, no requester assumed.
 func (c *Checker) Judge(ctx context.Context, req operation.CheckRequest) (Judgement, error) {
+	v, err := c.judgeAs(ctx, req, policy.Subject{})
+	return v.Judgement, err
+}
+
+// judgeAs says what would become of one request that subject sends.
+func (c *Checker) judgeAs(ctx context.Context, req operation.CheckRequest, subject policy.Subject) (verdict, error) {
 	r, err := req.Request()
 	if err != nil {
 		j, err := uninspectable(req.ID, err)
 		if likely, ok := req.Likely(); ok {
 			j = j.resembling(c.parser.Resembles(likely))
 		}
-		return j, err
+		return verdict{Judgement: j}, err
 	}
 	switch c.admission.Admit(r.Host) {
 	case proxy.Intercepted:
 	case proxy.Tunnelled:
-		return Judgement{ID: req.ID, Effect: policy.Allow, Reasons: []policy.Reason{{Code: "tunnelled", Text: "the host is in upstream.tunnel: its calls pass unread"}}, Catalog: "none"}, nil
+		return verdict{Judgement: Judgement{ID: req.ID, Effect: policy.Allow, Reasons: []policy.Reason{{Code: "tunnelled", Text: "the host is in upstream.tunnel: its calls pass unread"}}, Catalog: "none"}}, nil
 	case proxy.NotAdmitted:
-		return c.elsewhere(req.ID, r), nil
+		return verdict{Judgement: c.elsewhere(req.ID, r)}, nil
 	default:
-		return c.elsewhere(req.ID, r), nil
+		return verdict{Judgement: c.elsewhere(req.ID, r)}, nil
 	}
+	return c.judged(ctx, req.ID, r, subject)
+}
+
+// judged asks policy about a request that would be read.
+func (c *Checker) judged(ctx context.Context, id string, r operation.Request, subject policy.Subject) (verdict, error) {
 	call, err := c.parser.Parse(r)
 	if err != nil {
-		j, err := uninspectable(req.ID, err)
+		j, err := uninspectable(id, err)
 		if api, ok := c.catalog.ByHost(r.Host); ok {
 			j.API = api.Name()
 		}
-		return j, err
+		return verdict{Judgement: j}, err
+	}
+	for i := range call.Inputs {
+		call.Inputs[i].Subject = subject
 	}
 	ds, err := c.engine.DecideAll(ctx, call.Inputs)
 	if err != nil { // what the proxy would answer too
 		c.log.Error("not decided", slog.Any("error", err))
-		return denied(req.ID, "policy_unavailable", "no policy could judge the request"), nil
+		return verdict{Judgement: denied(id, "policy_unavailable", "no policy could judge the request")}, nil
 	}
 	d := policy.Combine(ds)
-	return Judgement{
-		ID: req.ID, Effect: d.Effect, API: call.API, Operation: d.Operation, Category: d.Category, Summary: d.Summary,
+	return verdict{call: call, decision: d, parts: ds, Judgement: Judgement{
+		ID: id, Effect: d.Effect, API: call.API, Operation: d.Operation, Category: d.Category, Summary: d.Summary,
 		Reasons: append([]policy.Reason{}, d.Reasons...), Catalog: coverage(call.Inputs, d),
-	}, nil
+	}}, nil
 }
 
 // elsewhere refuses a request to a host that is not admitted, and says what it would be if the host were: an API may live on

@@ -1,44 +1,145 @@
 package app
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
+	"time"
 
 	"countersign/internal/config"
 	"countersign/internal/hold"
+	"countersign/providers"
 	"countersign/providers/duo"
+	"countersign/providers/traceless"
 )
 
-// openVerifiers opens the configured providers in order of preference. It dials nothing.
-func openVerifiers(c config.Config, log *slog.Logger) ([]hold.Named, error) {
+// ProviderOptions is what an Opener is given.
+type ProviderOptions struct {
+	Name    string
+	Config  config.Provider
+	RootCAs *x509.CertPool // instead of the provider's own; nil: those
+	// BaseURL is how browsers reach the callback listener, "" when there is none, and PagePath where this provider's pages
+	// are on it.
+	BaseURL  string
+	PagePath string
+	Shelf    Shelf
+	Logger   *slog.Logger
+}
+
+// Shelf keeps what a provider has to remember between replicas: the ledger. Where there is none, Load returns nil and 0; a
+// Store of a document that is at another revision returns an error that wraps hold.ErrStale.
+type Shelf interface {
+	Load(ctx context.Context, key string) (value []byte, rev uint64, err error)
+	Store(ctx context.Context, key string, value []byte, rev uint64, ttl time.Duration) (uint64, error)
+}
+
+// Opener opens one kind of provider. It dials nothing.
+type Opener func(ProviderOptions) (providers.Verifier, error)
+
+// openers are the kinds that every build has; Options.Providers adds to them.
+func openers(more map[string]Opener) map[string]Opener {
+	all := map[string]Opener{"duo": openDuo, "traceless": openTraceless}
+	for kind, open := range more {
+		all[kind] = open
+	}
+	return all
+}
+
+// factors names, by type of provider and as the catalog does, the APIs that can change what it asks by.
+var factors = map[string][]string{
+	"duo":          {"duo-admin"},
+	"microsoft365": {"microsoft-graph"},
+	"traceless":    {"microsoft-graph", "duo-admin"}, // it pushes through either
+}
+
+// openVerifiers opens the configured providers in order of preference.
+func openVerifiers(c config.Config, more map[string]Opener, base ProviderOptions) ([]hold.Named, error) {
+	kinds := openers(more)
 	var out []hold.Named
 	for _, name := range c.ProviderNames() {
 		p := c.Providers[name]
-		roots, err := rootPool(p.RootCAs)
-		if err != nil {
+		open, ok := kinds[p.Type]
+		if !ok { // config.Load refuses what nobody knows
+			return nil, fmt.Errorf("providers.%s: this build has no providers of type %s", name, p.Type)
+		}
+		o := base
+		o.Name, o.Config, o.PagePath = name, p, pagePath(name)
+		var err error
+		if o.RootCAs, err = rootPool(p.RootCAs); err != nil {
 			return nil, fmt.Errorf("providers.%s.root_cas: %w", name, err)
 		}
-		switch p.Type {
-		case "duo":
-			username := duo.UPN
-			if p.Username != "" {
-				username = duo.Username(p.Username)
-			}
-			v, err := duo.Open(duo.Options{
-				Name: name, Host: p.Host, IntegrationKey: p.IntegrationKey, SecretKey: duo.Secret(p.SecretKey.Reveal()),
-				Username: username, RootCAs: roots, Logger: log,
-			})
-			if err != nil {
-				return nil, fmt.Errorf("providers.%s: %w", name, err)
-			}
-			out = append(out, hold.Named{Name: name, Verifier: v})
-		default: // config.Load refuses what is not built
-			return nil, fmt.Errorf("providers.%s: unknown type %q", name, p.Type)
+		v, err := open(o)
+		if err != nil {
+			return nil, fmt.Errorf("providers.%s: %w", name, err)
 		}
+		named := hold.Named{Name: name, Verifier: v, Tenants: p.Tenants, Domains: p.Domains, Factors: factors[p.Type], Map: userOf(p)}
+		if p.Type == "microsoft365" && len(p.Tenants) == 0 && len(p.Domains) == 0 && severalDirectories(c) {
+			named.Tenants = []string{p.TenantID} // each directory knows its own people only
+		}
+		out = append(out, named)
 	}
 	return out, nil
+}
+
+func severalDirectories(c config.Config) bool {
+	n := 0
+	for _, name := range c.ProviderNames() {
+		if c.Providers[name].Type == "microsoft365" {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// userOf turns a requester into the provider's user, by the table of the configuration. Duo makes its own of the local part.
+func userOf(p config.Provider) func(providers.Person) (providers.Person, bool) {
+	table := map[string]string{}
+	for requester, user := range p.Users {
+		table[strings.ToLower(requester)] = user
+	}
+	local := p.Type == "traceless" && p.Username == "localpart"
+	if len(table) == 0 && !local {
+		return nil
+	}
+	return func(q providers.Person) (providers.Person, bool) {
+		if user, ok := table[strings.ToLower(q.ID)]; ok {
+			q.ID = user
+			return q, user != "" // an empty entry: not this person, by this provider
+		}
+		if local {
+			q.ID, _, _ = strings.Cut(q.ID, "@")
+		}
+		return q, q.ID != ""
+	}
+}
+
+func openDuo(o ProviderOptions) (providers.Verifier, error) {
+	username := duo.UPN
+	if o.Config.Username != "" {
+		username = duo.Username(o.Config.Username)
+	}
+	return duo.Open(duo.Options{
+		Name: o.Name, Host: o.Config.Host, IntegrationKey: o.Config.IntegrationKey, SecretKey: duo.Secret(o.Config.SecretKey.Reveal()),
+		Username: username, RootCAs: o.RootCAs, Logger: o.Logger,
+	})
+}
+
+func openTraceless(o ProviderOptions) (providers.Verifier, error) {
+	c, a := o.Config, o.Config.Adapter
+	return traceless.Open(traceless.Options{
+		Name: o.Name, Endpoint: c.Endpoint, Organization: c.Organization, SigningSecret: traceless.Secret(c.SigningSecret.Reveal()),
+		SecretEncoding: a.SecretEncoding, PushMethod: c.PushMethod,
+		Start: traceless.Request(a.Start), Poll: traceless.Request(a.Poll), Check: traceless.Request(a.Check), Headers: a.Headers,
+		Signing: traceless.Signing(a.Signing), Started: traceless.Fields(a.Started), Polled: traceless.Fields(a.Polled), Statuses: a.Statuses,
+		Callback: traceless.Callback{
+			Signing: traceless.Signing(a.Callback.Signing), Secret: traceless.Secret(a.Callback.Secret.Reveal()), Tolerance: a.Callback.Tolerance,
+			ID: a.Callback.ID, Organization: a.Callback.Organization,
+		},
+		Capabilities: a.Capabilities, Interval: a.Interval, RootCAs: o.RootCAs, Logger: o.Logger,
+	})
 }
 
 // rootPool reads the roots that stand in for a provider's own; nil for no file.

@@ -21,6 +21,9 @@ const (
 	Completed  = "completed"       // the answer has been given
 	Escalation = "escalation.requested"
 	Policy     = "policy.loaded" // or refused: Code says
+	Checked    = "plan.checked"  // an agent asked what a plan would need
+	Unblocked  = "person.unblocked"
+	Seen       = "verification.corroborated" // what the provider's own records say of an approval, some time after it
 
 	// Written by the journal itself.
 	Opened    = "journal.opened"    // first record of every file

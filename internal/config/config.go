@@ -16,7 +16,8 @@ type Config struct {
 	Providers    map[string]Provider `yaml:"providers"`
 	Ledger       Ledger              `yaml:"ledger"`
 	Journal      Journal             `yaml:"journal"`
-	Notify       []any               `yaml:"notify"`
+	Callback     Callback            `yaml:"callback"`
+	Notify       []Sink              `yaml:"notify"`
 	Limits       Limits              `yaml:"limits"`
 	Telemetry    Telemetry           `yaml:"telemetry"`
 
@@ -33,10 +34,26 @@ type Listen struct {
 	Callback    string `yaml:"callback"`
 }
 
-// TLS has the interception CA and the callback listener's certificates.
+// TLS has the interception CA and where the callback listener's certificate comes from.
 type TLS struct {
-	CA   CA             `yaml:"ca"`
-	ACME map[string]any `yaml:"acme"`
+	CA   CA   `yaml:"ca"`
+	ACME ACME `yaml:"acme"`
+}
+
+// ACME gets the callback listener's certificate from a CA (RFC 8555). Without Domains it is off.
+type ACME struct {
+	Domains   []string `yaml:"domains"`
+	Email     string   `yaml:"email"`
+	Directory string   `yaml:"directory"`
+	Storage   string   `yaml:"storage" path:"file"`
+	RootCAs   string   `yaml:"root_cas" path:"file"`
+}
+
+// Callback is the public listener's own: how it is reached, and its certificate where ACME does not get one.
+type Callback struct {
+	ExternalURL string `yaml:"external_url"`
+	Cert        string `yaml:"cert" path:"file"`
+	Key         string `yaml:"key" path:"file"`
 }
 
 // CA is a folder with ca.crt and ca.key, made on first use, or two files.
@@ -116,23 +133,22 @@ type Budget struct {
 	PerDay             int           `yaml:"per_day"`
 	Denials            int           `yaml:"denials"`
 	CooloffAfterDenial time.Duration `yaml:"cooloff_after_denial"`
-}
-
-// Provider is one verification provider. Type says which of the other fields count.
-type Provider struct {
-	Type           string `yaml:"type"`
-	Host           string `yaml:"host"`
-	IntegrationKey string `yaml:"integration_key"`
-	SecretKey      Secret `yaml:"secret_key"`
-	Username       string `yaml:"username"` // "upn" or "localpart"
-	RootCAs        string `yaml:"root_cas" path:"file"`
+	PerAgent15m        int           `yaml:"per_agent_15m"`
+	PerTenant15m       int           `yaml:"per_tenant_15m"`
 }
 
 // Ledger is where holds are kept.
 type Ledger struct {
-	URL string `yaml:"url"`
-	Dir string `yaml:"dir" path:"file"`
-	Key Secret `yaml:"key"`
+	URL         string   `yaml:"url"` // "": embedded, in Dir; nats://a,b,c: shared
+	Dir         string   `yaml:"dir" path:"file"`
+	Key         Secret   `yaml:"key"`
+	OldKeys     []Secret `yaml:"old_keys"`
+	Credentials string   `yaml:"credentials" path:"file"` // .creds or nkey seed
+	RootCAs     string   `yaml:"root_cas" path:"file"`
+	ClientCert  string   `yaml:"client_cert" path:"file"`
+	ClientKey   string   `yaml:"client_key" path:"file"`
+	Replicas    int      `yaml:"replicas"`
+	Bucket      string   `yaml:"bucket"`
 }
 
 // Journal is the audit record.
@@ -162,7 +178,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Listen:    Listen{Proxy: "127.0.0.1:8080", Reverse: "127.0.0.1:8081", Control: "127.0.0.1:9090"},
-		TLS:       TLS{CA: CA{Dir: "state/ca"}},
+		TLS:       TLS{CA: CA{Dir: "state/ca"}, ACME: ACME{Storage: "state/acme"}},
 		Upstream:  Upstream{Timeout: 100 * time.Second},
 		Requester: Requester{Trust: "attested", Assertions: Assertions{MaxAge: time.Hour}},
 		Policy: Policy{
@@ -171,9 +187,9 @@ func Default() Config {
 		},
 		Verification: Verification{
 			Timeout: 5 * time.Minute, MaxWait: 55 * time.Second, Resume: 2 * time.Minute, MaxHolds: 10000,
-			Budget: Budget{Interval: 10 * time.Second, Per15m: 5, PerDay: 30, Denials: 2, CooloffAfterDenial: 15 * time.Minute},
+			Budget: Budget{Interval: 10 * time.Second, Per15m: 5, PerDay: 30, Denials: 2, CooloffAfterDenial: 15 * time.Minute, PerAgent15m: 60, PerTenant15m: 600},
 		},
-		Ledger:    Ledger{Dir: "state/ledger"},
+		Ledger:    Ledger{Dir: "state/ledger", Replicas: 3, Bucket: "countersign"},
 		Journal:   Journal{Path: "state/journal.jsonl"},
 		Limits:    Limits{Body: 10 << 20, Header: 64 << 10},
 		Telemetry: Telemetry{Log: Log{Level: "info", Format: "json"}},

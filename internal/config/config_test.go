@@ -77,8 +77,9 @@ ledger: {url: nats://a}
 	}
 	slices.Sort(got)
 	want := []string{
-		"ledger.url", "limits.body", "limits.body", "listen.proxy", "listen.typo", "notify", "providers.duo.integration_key",
-		"providers.duo.secret_key", "providers.duo.username", "providers.m365.type", "requester.assertions", "requester.trust",
+		"ledger.key", "limits.body", "limits.body", "listen.proxy", "listen.typo", "notify[0].url", "providers.duo.integration_key",
+		"providers.duo.secret_key", "providers.duo.username", "providers.m365", "providers.m365.client_id", "providers.m365.connector",
+		"providers.m365.tenant_id", "requester.assertions", "requester.trust",
 		"upstream.resolve.Graph.microsoft.com", "upstream.resolve.graph.microsoft.com", "upstream.timeout",
 		"verification.budget.per_15m", "verification.max_holds", "verification.providers[1]",
 	}
@@ -141,6 +142,67 @@ func TestPlainRequesterHeadersNeedLoopbackListeners(t *testing.T) {
 	}
 	if _, _, err := load(t, "requester: {trust: asserted}"); err != nil {
 		t.Errorf("loopback listeners are refused: %v", err)
+	}
+}
+
+func TestAKeyOfAnotherTypeOfProviderIsAMistake(t *testing.T) {
+	_, _, err := load(t, "providers: {duo: {type: duo, host: h, integration_key: i, secret_key: s, tenant_id: x, adapter: {interval: 3s}}}")
+	for _, want := range []string{"providers.duo.tenant_id: does not belong", "providers.duo.adapter: does not belong"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load = %v, want %q", err, want)
+		}
+	}
+}
+
+func TestACertificateIsPEMTextOrItsFile(t *testing.T) {
+	const pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+	file := filepath.Join(t.TempDir(), "cert.pem")
+	if err := os.WriteFile(file, []byte(pem), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{file, `"${file:` + file + `}"`, `"` + strings.ReplaceAll(pem, "\n", `\n`) + `"`} {
+		c, _, err := load(t, "providers: {m: {type: microsoft365, tenant_id: t, client_id: c, certificate: "+value+", connector: {certificate: "+value+"}}}")
+		if err != nil {
+			t.Errorf("%s: %v", value, err)
+			continue
+		}
+		if got := c.Providers["m"].Certificate.Reveal(); strings.TrimSpace(got) != strings.TrimSpace(pem) {
+			t.Errorf("%s: certificate = %q", value, got)
+		}
+	}
+	_, _, err := load(t, "providers: {m: {type: microsoft365, tenant_id: t, client_id: c, certificate: nowhere.pem, connector: {secret: s}}}")
+	if err == nil || !strings.Contains(err.Error(), "providers.m.certificate: file nowhere.pem cannot be read") {
+		t.Errorf("Load = %v", err)
+	}
+}
+
+func TestThePublicListenerNeedsTLSUnlessNobodyElseReachesIt(t *testing.T) {
+	for text, want := range map[string]string{
+		"listen: {callback: 127.0.0.1:8443}":                                             "",
+		"listen: {callback: 0.0.0.0:8443}":                                               "listen.callback: needs tls.acme.domains",
+		"listen: {callback: 0.0.0.0:8443}\ntls: {acme: {domains: [verify.contoso.com]}}": "",
+		"listen: {callback: 0.0.0.0:8443}\ncallback: {cert: c.pem, key: k.pem}":          "callback.external_url: is missing",
+		"listen: {callback: 0.0.0.0:8443}\ncallback: {cert: c.pem}":                      "needs cert and key together",
+		"callback: {external_url: http://verify.contoso.com}":                            "must be an https URL",
+	} {
+		_, _, err := load(t, text)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestASecretFromAFileSaysWhichSoThatItCanBeRotated(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := load(t, `control: {token: "${file:`+file+`}"}`)
+	if err != nil || c.Control.Token.File() != file || c.Control.Token.Reveal() != "one" {
+		t.Errorf("token %q of %q, %v", c.Control.Token.Reveal(), c.Control.Token.File(), err)
+	}
+	if c, _, err = load(t, "control: {token: one}"); err != nil || c.Control.Token.File() != "" {
+		t.Errorf("a written token is from %q, %v", c.Control.Token.File(), err)
 	}
 }
 

@@ -82,7 +82,7 @@ func parse(name, dir string, raw []byte, env Environment) (Config, error) {
 		d.decode(doc, reflect.ValueOf(&c).Elem(), "", "")
 		c.providerOrder = keysOf(doc, "providers")
 	}
-	found := c.validate(dir)
+	found := c.validate()
 	if env.Check != nil {
 		found = append(found, env.Check(c)...)
 	}

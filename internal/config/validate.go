@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,20 +38,23 @@ func (c *checks) atLeast(path string, got, least time.Duration) {
 	}
 }
 
-func (c Config) validate(dir string) []Problem {
+func (c Config) validate() []Problem {
 	ch := &checks{}
 	c.listen(ch)
 	c.upstream(ch)
 	c.requester(ch)
 	c.verification(ch)
 	c.providers(ch)
+	c.callback(ch)
+	c.ledger(ch)
+	c.sinks(ch)
 	c.rest(ch)
-	c.notBuilt(ch, dir)
+	c.notBuilt(ch)
 	return ch.problems
 }
 
 func (c Config) listen(ch *checks) {
-	addrs := map[string]string{"listen.proxy": c.Listen.Proxy, "listen.reverse": c.Listen.Reverse, "listen.control": c.Listen.Control}
+	addrs := map[string]string{"listen.proxy": c.Listen.Proxy, "listen.reverse": c.Listen.Reverse, "listen.control": c.Listen.Control, "listen.callback": c.Listen.Callback}
 	used := map[string]string{}
 	for _, path := range slices.Sorted(maps.Keys(addrs)) {
 		addr := addrs[path]
@@ -136,41 +138,60 @@ func (c Config) verification(ch *checks) {
 	if v.MaxHolds < 1 {
 		ch.fail("verification.max_holds", "must be at least 1")
 	}
-	for path, n := range map[string]int{"per_15m": v.Budget.Per15m, "per_day": v.Budget.PerDay, "denials": v.Budget.Denials} {
+	for path, n := range map[string]int{"per_15m": v.Budget.Per15m, "per_day": v.Budget.PerDay, "denials": v.Budget.Denials,
+		"per_agent_15m": v.Budget.PerAgent15m, "per_tenant_15m": v.Budget.PerTenant15m} {
 		if n < 1 {
 			ch.fail("verification.budget."+path, "must be at least 1")
 		}
 	}
 }
 
-func (c Config) providers(ch *checks) {
-	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		p, path := c.Providers[name], "providers."+name
-		switch p.Type {
-		case "duo":
-			p.duo(ch, path)
-		case "microsoft365", "traceless":
-			ch.fail(path+".type", "%s is not supported yet", p.Type)
-		case "":
-			ch.fail(path+".type", "is missing: duo")
-		default:
-			ch.fail(path+".type", "must be duo, not %q", p.Type)
-		}
+// callback checks the public listener: who reaches it over a network has to find TLS there.
+func (c Config) callback(ch *checks) {
+	cb, acme := c.Callback, c.TLS.ACME
+	if (cb.Cert == "") != (cb.Key == "") {
+		ch.fail("callback", "needs cert and key together")
+	}
+	if cb.Cert != "" && len(acme.Domains) > 0 {
+		ch.fail("callback.cert", "contradicts tls.acme.domains: the certificate comes from one of them")
+	}
+	if len(acme.Domains) > 0 && acme.Storage == "" {
+		ch.fail("tls.acme.storage", "must not be empty")
+	}
+	if acme.Directory != "" && !secureURL(acme.Directory) {
+		ch.fail("tls.acme.directory", "must be an https URL")
+	}
+	if u := cb.ExternalURL; u != "" && !secureURL(u) {
+		ch.fail("callback.external_url", "must be an https URL, or http on a loopback address")
+	}
+	if c.Listen.Callback == "" {
+		return
+	}
+	if cb.Cert == "" && len(acme.Domains) == 0 && !loopback(c.Listen.Callback) {
+		ch.fail("listen.callback", "needs tls.acme.domains, or callback.cert and key; without them it must be a loopback address")
+	}
+	if cb.ExternalURL == "" && len(acme.Domains) == 0 && !loopback(c.Listen.Callback) {
+		ch.fail("callback.external_url", "is missing: how browsers reach the listener")
 	}
 }
 
-func (p Provider) duo(ch *checks, path string) {
-	if p.Host == "" || strings.ContainsAny(p.Host, "/@ ") {
-		ch.fail(path+".host", "must be the API hostname of the Duo application, such as api-1234abcd.duosecurity.com")
+// ledger checks what is told by the file alone; the ledger package refuses the rest.
+func (c Config) ledger(ch *checks) {
+	l := c.Ledger
+	if l.URL == "" {
+		if l.Dir == "" {
+			ch.fail("ledger.dir", "must not be empty")
+		}
+		return
 	}
-	if p.IntegrationKey == "" {
-		ch.fail(path+".integration_key", "is missing")
+	if !l.Key.Set() {
+		ch.fail("ledger.key", "is missing: without it, writing to the shared ledger would be approving")
 	}
-	if !p.SecretKey.Set() {
-		ch.fail(path+".secret_key", "is missing")
+	if l.Replicas < 1 {
+		ch.fail("ledger.replicas", "must be at least 1")
 	}
-	if p.Username != "" {
-		ch.oneOf(path+".username", p.Username, "upn", "localpart")
+	if (l.ClientCert == "") != (l.ClientKey == "") {
+		ch.fail("ledger", "needs client_cert and client_key together")
 	}
 }
 
@@ -219,18 +240,11 @@ func (c Config) bundle(ch *checks) {
 }
 
 // notBuilt lists the keys of the design whose features are not there yet.
-func (c Config) notBuilt(ch *checks, dir string) {
+func (c Config) notBuilt(ch *checks) {
 	ch.unsupported("listen.transparent", c.Listen.Transparent == "")
 	ch.unsupported("listen.ext_authz", c.Listen.ExtAuthz == "")
-	ch.unsupported("listen.callback", c.Listen.Callback == "")
-	ch.unsupported("tls.acme", len(c.TLS.ACME) == 0)
 	ch.unsupported("upstream.proxy", c.Upstream.Proxy == "")
-	ch.unsupported("control.external_url", c.Control.ExternalURL == "")
 	ch.unsupported("policy.mode", c.Policy.Mode == "enforce")
-	ch.unsupported("ledger.url", c.Ledger.URL == "")
-	ch.unsupported("ledger.dir", c.Ledger.Dir == filepath.Join(dir, Default().Ledger.Dir))
-	ch.unsupported("ledger.key", !c.Ledger.Key.Set())
-	ch.unsupported("notify", len(c.Notify) == 0)
 	ch.unsupported("telemetry.otlp", c.Telemetry.OTLP == "")
 }
 

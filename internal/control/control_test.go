@@ -76,7 +76,7 @@ func TestReadinessFollowsItsChecksAndTellsDetailsToOperatorsOnly(t *testing.T) {
 		{"no policy is in force", errors.New("rules.rego:3: boom"), 503, `"not_ready"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			base := start(t, control.Options{Token: "tok", Warnings: []string{"careful"}, Checks: []control.Check{{Name: "policy", Ready: func() error { return tt.err }}}})
+			base := start(t, control.Options{Token: token, Warnings: []string{"careful"}, Checks: []control.Check{{Name: "policy", Ready: func() error { return tt.err }}}})
 			code, body := get(t, base+"/readyz", "", "")
 			if code != tt.status || !strings.Contains(body, tt.word) || strings.Contains(body, "boom") || strings.Contains(body, "careful") {
 				t.Errorf("without token: %d %s", code, body)
@@ -90,7 +90,7 @@ func TestReadinessFollowsItsChecksAndTellsDetailsToOperatorsOnly(t *testing.T) {
 }
 
 func TestOperatorRoutesNeedTheToken(t *testing.T) {
-	base := start(t, control.Options{Token: "tok"})
+	base := start(t, control.Options{Token: token})
 	for token, want := range map[string]int{"": 401, "wrong": 401, "tok": 200} {
 		if code, _ := get(t, base+"/metrics", token, ""); code != want {
 			t.Errorf("/metrics with %q = %d, want %d", token, code, want)
@@ -103,7 +103,7 @@ func TestOperatorRoutesNeedTheToken(t *testing.T) {
 }
 
 func TestAForeignHostIsRefused(t *testing.T) {
-	base := start(t, control.Options{Token: "tok"})
+	base := start(t, control.Options{Token: token})
 	if code, _ := get(t, base+"/readyz", "tok", "evil.example"); code != http.StatusMisdirectedRequest {
 		t.Errorf("foreign host = %d, want 421", code)
 	}
@@ -118,7 +118,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 	m.Exchange("step_up", "verification_denied", 403)
 	m.Decided("allow", time.Millisecond)
 	m.HoldSettled("denied", "duo")
-	base := start(t, control.Options{Token: "tok", Metrics: m})
+	base := start(t, control.Options{Token: token, Metrics: m})
 	_, body := get(t, base+"/metrics", "tok", "")
 	for _, want := range []string{
 		`countersign_exchanges_total{code="verification_denied",effect="step_up",status="403"} 1`,
@@ -129,3 +129,5 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		}
 	}
 }
+
+func token() string { return "tok" }

@@ -14,6 +14,7 @@ type Metrics struct {
 	exchanges *prometheus.CounterVec
 	decisions *prometheus.HistogramVec
 	holds     *prometheus.CounterVec
+	notified  *prometheus.CounterVec
 }
 
 // NewMetrics returns a registry of its own with the sidecar's metrics. pending reports the live holds.
@@ -30,6 +31,9 @@ func NewMetrics(version string, pending func() int) *Metrics {
 		holds: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_holds_total", Help: "Holds by the state they settled in.",
 		}, []string{"state", "provider"}),
+		notified: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_notifications_total", Help: "Attempts to tell a sink of an event, by what came of them.",
+		}, []string{"sink", "outcome"}),
 	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
@@ -37,7 +41,7 @@ func NewMetrics(version string, pending func() int) *Metrics {
 	live := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_holds_live", Help: "Holds that are pending or approved and unspent.",
 	}, func() float64 { return float64(pending()) })
-	m.registry.MustRegister(m.exchanges, m.decisions, m.holds, info, live,
+	m.registry.MustRegister(m.exchanges, m.decisions, m.holds, m.notified, info, live,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -54,3 +58,6 @@ func (m *Metrics) Decided(effect string, took time.Duration) {
 
 // HoldSettled counts one hold that reached state.
 func (m *Metrics) HoldSettled(state, provider string) { m.holds.WithLabelValues(state, provider).Inc() }
+
+// Notified counts one attempt to tell a sink of an event.
+func (m *Metrics) Notified(sink, outcome string) { m.notified.WithLabelValues(sink, outcome).Inc() }

@@ -133,8 +133,12 @@ func (d *Desk) whoIsGone(ctx context.Context, r Record) (departed, error) {
 	return out, err
 }
 
-// alive reports whether another desk has a fresh lease.
+// alive reports whether another desk has a fresh lease. A ledger that is this desk's alone has leases of dead ones only,
+// however fresh: they crashed.
 func (d *Desk) alive(ctx context.Context, desk string) (bool, error) {
+	if !d.o.Shared {
+		return false, nil
+	}
 	e, err := d.o.Ledger.Load(ctx, deskPrefix+desk)
 	if err != nil {
 		return false, ledgerError(err)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"golang.org/x/net/idna"
+
+	"countersign/internal/zaplog"
 )
 
 const (
@@ -74,7 +76,7 @@ func New(ca *CA, o Options) (*Interceptor, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	i := &Interceptor{ca: ca, admit: o.Admit}
-	zapper := bridge(logger)
+	zapper := zaplog.Bridge(logger, "interception certificates")
 	i.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return i.magic, nil },
 		RenewCheckInterval: renewCheck,

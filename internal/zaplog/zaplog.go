@@ -1,4 +1,5 @@
-package intercept
+// Package zaplog lets certmagic, which logs with zap, write to slog.
+package zaplog
 
 import (
 	"context"
@@ -8,14 +9,15 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// bridge gives certmagic a zap logger that writes to logger. certmagic tells six times per certificate how well it goes;
-// that is debug here. Its own debug lines, several per handshake, are dropped.
-func bridge(logger *slog.Logger) *zap.Logger {
-	return zap.New(&core{handler: logger.Handler()})
+// Bridge gives certmagic a zap logger that writes to logger, message before every line's own text. certmagic tells six times
+// per certificate how well it goes; that is debug here. Its own debug lines, several per handshake, are dropped.
+func Bridge(logger *slog.Logger, message string) *zap.Logger {
+	return zap.New(&core{handler: logger.Handler(), message: message})
 }
 
 type core struct {
 	handler slog.Handler
+	message string
 }
 
 var _ zapcore.Core = (*core)(nil)
@@ -38,7 +40,7 @@ func (c *core) Enabled(l zapcore.Level) bool {
 
 // With adds fields to every line.
 func (c *core) With(fields []zapcore.Field) zapcore.Core {
-	return &core{handler: c.handler.WithAttrs(attrs(fields))}
+	return &core{handler: c.handler.WithAttrs(attrs(fields)), message: c.message}
 }
 
 // Check takes part in writing e if its level is wanted.
@@ -51,7 +53,7 @@ func (c *core) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.Ch
 
 // Write passes one line on. certmagic's text is an attribute: the message is the same for all of its lines.
 func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	r := slog.NewRecord(e.Time, slogLevel(e.Level), "interception certificates", 0)
+	r := slog.NewRecord(e.Time, slogLevel(e.Level), c.message, 0)
 	r.AddAttrs(slog.String("event", e.Message), slog.String("component", e.LoggerName))
 	r.AddAttrs(attrs(fields)...)
 	return c.handler.Handle(context.Background(), r)
