@@ -149,7 +149,7 @@ func TestAStrangersCertificateAskedNobodyAndProvesNothing(t *testing.T) {
 
 // A server that takes a request and drops the connection is what makes net/http send it again on a reused connection.
 func TestADroppedConnectionIsNotReplayed(t *testing.T) {
-	var arrived, drops atomic.Int64
+	var arrived, drops, reused atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // test server
 		if r.Method == http.MethodGet {
@@ -158,6 +158,9 @@ func TestADroppedConnectionIsNotReplayed(t *testing.T) {
 			return
 		}
 		arrived.Add(1)
+		if !r.Close { // "Connection: close" is what a connection of its own says
+			reused.Add(1)
+		}
 		c, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Errorf("hijack: %v", err)
@@ -178,8 +181,8 @@ func TestADroppedConnectionIsNotReplayed(t *testing.T) {
 	if _, err := v.Start(t.Context(), challenge()); !errors.Is(err, traceless.ErrUnknownAsk) {
 		t.Errorf("Start = %v, want ErrUnknownAsk", err)
 	}
-	if arrived.Load() != 1 || drops.Load() != 1 {
-		t.Errorf("the start arrived %d times, want once", arrived.Load())
+	if arrived.Load() != 1 || drops.Load() != 1 || reused.Load() != 0 {
+		t.Errorf("the start arrived %d times, want once, over a connection of its own", arrived.Load())
 	}
 }
 
