@@ -27,7 +27,10 @@ type bucket struct {
 	turn  chan struct{}               // held by the one who looks
 }
 
-type bucketFacts struct{ replicated bool }
+type bucketFacts struct {
+	replicated bool
+	stream     jetstream.Stream
+}
 
 // maxMessage is the most that a sealed document and its headers take.
 const maxMessage = hold.MaxValue + sealSize + 4<<10
@@ -76,7 +79,7 @@ func (b *bucket) ensure(ctx context.Context, l *Ledger) (replicated bool, err er
 	if err := b.check(cfg); err != nil {
 		return false, err
 	}
-	f := &bucketFacts{replicated: cfg.Replicas > 1}
+	f := &bucketFacts{replicated: cfg.Replicas > 1, stream: s}
 	b.known.Store(f)
 	return f.replicated, nil
 }

@@ -44,6 +44,7 @@ const formatNow = 1
 type embedded struct {
 	server *server.Server
 	lock   *os.File
+	water  *highWater
 }
 
 func openEmbedded(ctx context.Context, o Options) (_ *Ledger, err error) {
@@ -72,6 +73,9 @@ func openEmbedded(ctx context.Context, o Options) (_ *Ledger, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.water, err = openHighWater(filepath.Join(o.Dir, highWaterFile)); err != nil {
+		return nil, err
+	}
 	log := &bridge{log: o.Logger}
 	if e.server, err = startServer(ctx, filepath.Join(o.Dir, dataFolder), log); err != nil {
 		return nil, err
@@ -84,11 +88,11 @@ func openEmbedded(ctx context.Context, o Options) (_ *Ledger, err error) {
 	if err != nil {
 		return nil, err
 	}
+	l.server = e
 	if err = l.settle(ctx, was, log); err != nil {
 		nc.Close()
 		return nil, err
 	}
-	l.server = e
 	return l, nil
 }
 
@@ -106,8 +110,9 @@ func (l *Ledger) settle(ctx context.Context, was format, log *bridge) error {
 	if err != nil {
 		return err
 	}
-	if lost := s.CachedInfo().State.Lost; lost != nil && len(lost.Msgs) > 0 {
-		l.o.Logger.Error("ledger: the disk lost documents; their holds are gone", "documents", len(lost.Msgs), "server", log.said())
+	state, noted := s.CachedInfo().State, l.server.water.last
+	if state.LastSeq < noted || state.Lost != nil && len(state.Lost.Msgs) > 0 {
+		return fmt.Errorf("%w: the disk lost documents that were stored (%d of %d revisions are left); restore the folder, or move it away to begin with an empty ledger", ErrDamaged, state.LastSeq, noted)
 	}
 	if was.Made {
 		return nil
@@ -121,6 +126,9 @@ func (e *embedded) stop() {
 	if e.server != nil {
 		e.server.Shutdown()
 		e.server.WaitForShutdown()
+	}
+	if e.water != nil {
+		_ = e.water.file.Close() // as good as it is
 	}
 	if e.lock != nil {
 		_ = e.lock.Close() // nothing was written to it

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -79,6 +78,9 @@ func (l *Ledger) read(ctx context.Context, key string) (hold.Entry, error) {
 		}
 	}
 	m, err := l.last(ctx, key)
+	if err == nil && m.seq == 0 && l.server != nil {
+		m, err = l.absent(ctx, key)
+	}
 	if err != nil {
 		return hold.Entry{}, err
 	}
@@ -148,104 +150,35 @@ func (l *Ledger) publish(ctx context.Context, e hold.Entry, prev uint64) (uint64
 	} else {
 		m.Data = l.box.seal(e.Key, prev, e.Value)
 	}
-	if life > 0 { // whole seconds, and never less than was asked for
-		m.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(int64((life+time.Second-1)/time.Second), 10)+"s")
+	if life > 0 {
+		m.Header.Set(jetstream.MsgTTLHeader, seconds(life))
 	}
 	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0),
 		jetstream.WithExpectStream(l.bucket.stream), jetstream.WithExpectLastSequencePerSubject(prev))
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch api.ErrorCode {
-		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-			return 0, hold.ErrStale
-		}
+	if isStale(err) {
+		return 0, hold.ErrStale
 	}
 	if err != nil {
 		l.bucket.doubt(err)
 		return 0, err
 	}
 	l.seen.note(e.Key, ack.Sequence)
+	if l.server != nil {
+		if err := l.server.water.raise(ack.Sequence); err != nil {
+			return 0, err
+		}
+	}
 	if e.Value == nil {
 		return 0, nil
 	}
 	return ack.Sequence, nil
 }
 
-// message is the last message of a document's subject: a sealed value, or a mark that it was removed.
-type message struct {
-	key     string
-	seq     uint64 // 0: there is no message
-	removed bool
-	data    []byte
-}
-
-// last asks the stream's leader, never another replica. The client's own look-up may be answered by any.
-func (l *Ledger) last(ctx context.Context, key string) (message, error) {
-	subject := l.bucket.subject(key)
-	req, err := json.Marshal(map[string]string{"last_by_subj": subject})
-	if err != nil {
-		return message{}, err
-	}
-	answer, err := l.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.bucket.stream, req)
-	if err != nil {
-		l.bucket.doubt(err)
-		return message{}, err
-	}
-	var got struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message *struct {
-			Subject string `json:"subject"`
-			Seq     uint64 `json:"seq"`
-			Header  []byte `json:"hdrs"`
-			Data    []byte `json:"data"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return message{}, fmt.Errorf("read the answer of the ledger: %w", err)
-	}
-	switch {
-	case got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return message{key: key}, nil
-	case got.Error != nil:
-		l.bucket.doubt(got.Error)
-		return message{}, got.Error
-	case got.Message == nil || got.Message.Subject != subject || got.Message.Seq == 0:
-		return message{}, errors.New("the ledger's answer is not to the question")
-	}
-	m := message{key: key, seq: got.Message.Seq, data: got.Message.Data}
-	if len(got.Message.Header) > 0 {
-		h, err := nats.DecodeHeadersMsg(got.Message.Header)
-		if err != nil {
-			return message{}, fmt.Errorf("read the answer of the ledger: %w", err)
-		}
-		m.removed = isMark(h)
-	}
-	return m, nil
-}
-
-// isMark reports whether a message stands for a removal: ours, or the server's when a TTL passed.
-func isMark(h nats.Header) bool {
-	return h.Get(operationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != ""
-}
-
-// entry opens a message. A nil Value means that there is no document.
-func (l *Ledger) entry(m message) (hold.Entry, error) {
-	if m.seq == 0 || m.removed {
-		if m.removed {
-			l.seen.note(m.key, m.seq)
-		}
-		return hold.Entry{Key: m.key, Rev: m.seq}, nil
-	}
-	value, prev, err := l.box.open(m.key, m.data)
-	if err == nil && prev >= m.seq {
-		err = fmt.Errorf("%w: %s: it replaced what came later", ErrUnauthentic, m.key)
-	}
-	if err == nil {
-		err = l.seen.admit(m.key, prev, m.seq)
-	}
-	if err != nil {
-		return hold.Entry{}, err
-	}
-	return hold.Entry{Key: m.key, Value: value, Rev: m.seq}, nil
+// isStale reports whether a compare-and-set found another revision, or another write of the same document under way. Either way this one did not
+// happen, and will not.
+func isStale(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // failed says what went wrong. Only the caller's own context shows as such: that the servers did not answer in our time is their failure.
@@ -256,7 +189,7 @@ func (l *Ledger) failed(ctx context.Context, op, key string, err error) error {
 	case errors.Is(err, hold.ErrStale), errors.Is(err, hold.ErrLedger):
 		return fmt.Errorf("%s %s: %w", op, key, err)
 	default:
-		return fmt.Errorf("%w: %s %s: %v", hold.ErrLedger, op, key, err) // %v: a time-out of ours is not the caller's
+		return fmt.Errorf("%w: %s %s: %s", hold.ErrLedger, op, key, err.Error()) // not wrapped: a time-out of ours is not the caller's
 	}
 }
 
@@ -305,19 +238,29 @@ func (l *Ledger) Ready(ctx context.Context) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: no answer to a write within %s: %s", hold.ErrLedger, readyTime, l.nc.Status())
 	default:
-		return fmt.Errorf("%w: %v", hold.ErrLedger, err)
+		return fmt.Errorf("%w: %s", hold.ErrLedger, err.Error()) // as above
 	}
 }
 
-// probe writes the document that barriers write. Its key is none that a caller can use.
+// probe writes the message that barriers write.
 func (l *Ledger) probe(ctx context.Context) error {
-	m := nats.NewMsg(l.bucket.subject(l.bucket.probe))
-	m.Header.Set(jetstream.MsgTTLHeader, "3600s")
+	return l.touch(ctx, l.bucket.subject(l.bucket.probe), time.Hour)
+}
+
+// touch writes an empty message, out of reach of callers: its subject is no well-formed key's.
+func (l *Ledger) touch(ctx context.Context, subject string, life time.Duration) error {
+	m := nats.NewMsg(subject)
+	m.Header.Set(jetstream.MsgTTLHeader, seconds(life))
 	_, err := l.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0), jetstream.WithExpectStream(l.bucket.stream))
 	if err != nil {
 		l.bucket.doubt(err)
 	}
 	return err
+}
+
+// seconds is a TTL as servers take it: whole seconds, and never less than was asked for.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10) + "s"
 }
 
 // Close ends what is under way, and with it every watch, and gives back what Open took. Documents stay.

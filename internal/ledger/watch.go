@@ -10,12 +10,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"countersign/internal/hold"
 )
 
 const (
-	heartbeat = 3 * time.Second // of a watch at rest; two missed end it
+	heartbeat = 2 * time.Second // of a watch at rest; two missed end it
 	pullTime  = 30 * time.Second
 	pullMost  = 256
 )
@@ -50,7 +51,8 @@ func (l *Ledger) Watch(ctx context.Context, prefix string) iter.Seq2[hold.Entry,
 }
 
 func (l *Ledger) watch(ctx context.Context, prefix string, yield func(hold.Entry) bool) error {
-	consumer, err := l.follow(ctx, prefix)
+	mark := l.bucket.subject("=mark." + nuid.Next())
+	consumer, err := l.follow(ctx, prefix, mark)
 	if err != nil {
 		return err
 	}
@@ -61,43 +63,47 @@ func (l *Ledger) watch(ctx context.Context, prefix string, yield func(hold.Entry
 		return err
 	}
 	defer messages.Stop()
-	w := watching{l: l, messages: messages, there: consumer.CachedInfo().NumPending}
+	w := watching{l: l, mark: mark, there: map[string]struct{}{}}
 	for {
-		if !w.marked && w.initial(ctx, consumer) {
-			w.marked = true
-			if !yield(hold.Entry{}) {
-				return errLeft
-			}
-		}
-		e, err := w.next(ctx)
+		msg, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
-		if e.Key != "" && !yield(e) {
+		e, tell, err := w.take(msg)
+		if err != nil {
+			return err
+		}
+		if tell && !yield(e) {
 			return errLeft
 		}
 	}
 }
 
-// follow makes the consumer behind a watch: in memory, on one server, gone soon after its reader.
-func (l *Ledger) follow(ctx context.Context, prefix string) (jetstream.Consumer, error) {
+// follow makes the consumer behind a watch: in memory, on one server, gone soon after its reader. That server may lag behind, and then
+// knows of nothing that is there. So a mark is written once it is made, and what was there has come when the mark comes.
+func (l *Ledger) follow(ctx context.Context, prefix, mark string) (jetstream.Consumer, error) {
 	c, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if _, err := l.bucket.ensure(c, l); err != nil {
 		return nil, err
 	}
+	filters := []string{l.bucket.subject(prefix) + ">"}
+	if prefix != "" {
+		filters = append(filters, mark)
+	}
 	consumer, err := l.js.CreateConsumer(c, l.bucket.stream, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
 		AckPolicy:         jetstream.AckNonePolicy,
-		FilterSubject:     l.bucket.subject(prefix) + ">",
+		FilterSubjects:    filters,
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: 2 * time.Minute,
 	})
 	if err != nil {
 		l.bucket.doubt(err)
+		return nil, err
 	}
-	return consumer, err
+	return consumer, l.touch(c, mark, time.Minute)
 }
 
 func (l *Ledger) unfollow(ctx context.Context, consumer jetstream.Consumer) {
@@ -111,63 +117,38 @@ func (l *Ledger) unfollow(ctx context.Context, consumer jetstream.Consumer) {
 
 // watching is the state of one watch.
 type watching struct {
-	l        *Ledger
-	messages jetstream.MessagesContext
-	there    uint64 // messages to come that were there when it began
-	taken    uint64
-	behind   uint64 // messages that the server still had when it sent the last one
-	quiet    bool   // the last wait for a message was in vain
-	marked   bool
+	l     *Ledger
+	mark  string              // subject of the message behind which changes begin
+	there map[string]struct{} // yielded before the mark; nil: it has come
+	taken uint64
 }
 
-// initial reports whether all that was there has been yielded. What is replaced meanwhile comes later or, if it was a mark that
-// ended, not at all; so when nothing comes the server is asked.
-func (w *watching) initial(ctx context.Context, consumer jetstream.Consumer) bool {
-	if w.taken >= w.there || w.taken > 0 && w.behind == 0 {
-		return true
-	}
-	if !w.quiet {
-		return false
-	}
-	c, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	info, err := consumer.Info(c)
-	return err == nil && info.NumPending == 0 && info.Delivered.Consumer == w.taken
-}
-
-// next waits for a change. Without an error and a key, there was none for the reader.
-func (w *watching) next(ctx context.Context) (hold.Entry, error) {
-	c := ctx
-	if !w.marked {
-		var cancel context.CancelFunc
-		c, cancel = context.WithTimeout(ctx, time.Second)
-		defer cancel()
-	}
-	msg, err := w.messages.Next(jetstream.NextContext(c))
-	if err != nil {
-		if w.quiet = c.Err() != nil && ctx.Err() == nil; w.quiet {
-			return hold.Entry{}, nil
-		}
-		return hold.Entry{}, err
-	}
-	w.quiet = false
+// take makes an entry of a message, and says whether it is for the reader.
+func (w *watching) take(msg jetstream.Msg) (e hold.Entry, tell bool, err error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return hold.Entry{}, fmt.Errorf("read a change: %w", err)
+		return hold.Entry{}, false, fmt.Errorf("read a change: %w", err)
 	}
 	w.taken++
 	if meta.Sequence.Consumer != w.taken {
-		return hold.Entry{}, errors.New("a change was lost on the way")
+		return hold.Entry{}, false, errors.New("a change was lost on the way")
 	}
-	w.behind = meta.NumPending
 	m := message{key: strings.TrimPrefix(msg.Subject(), w.l.bucket.prefix), seq: meta.Sequence.Stream, removed: isMark(msg.Headers()), data: msg.Data()}
-	if !wellFormed(m.key) || m.removed && !w.marked {
-		return hold.Entry{}, nil // a barrier's, or gone before this watch began
+	switch _, known := w.there[m.key]; {
+	case msg.Subject() == w.mark && w.there != nil:
+		w.there = nil
+		return hold.Entry{}, true, nil
+	case !wellFormed(m.key): // a mark or a barrier
+		return hold.Entry{}, false, nil
+	case m.removed && w.there != nil && !known: // gone before this watch began
+		return hold.Entry{}, false, nil
 	}
-	e, err := w.l.entry(m)
-	if err != nil {
+	if e, err = w.l.entry(m); err != nil {
 		w.l.o.Logger.Error("ledger: document left out of a watch", "key", m.key, "error", err)
-		return hold.Entry{}, nil
+		return hold.Entry{}, false, nil
 	}
-	return e, nil
+	if w.there != nil {
+		w.there[m.key] = struct{}{}
+	}
+	return e, true, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // patience bounds what a ledger on a network may take before it counts as hanging.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // Run runs the suite. open returns an empty ledger of the test's own.
 func Run(t *testing.T, open func(t *testing.T) hold.Ledger) {
