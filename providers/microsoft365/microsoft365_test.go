@@ -52,3 +52,10 @@ func (r *rig) pushed(upn string, want int) {
 		r.Errorf("%s got %d pushes, want %d", upn, got, want)
 	}
 }
+
+func (r *rig) person(p entra.Person) {
+	r.Helper()
+	if err := r.sim.AddPerson(p); err != nil {
+		r.Fatal(err)
+	}
+}

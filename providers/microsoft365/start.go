@@ -68,7 +68,7 @@ func (v *Verifier) push(ctx context.Context, who person) (a providers.Attempt, n
 	case ans.Result == "challenge":
 		// The Connector waits for a code that somebody would have to type. Nothing was approved, and no push was shown.
 		return v.unasked(providers.Unavailable, detail), true, nil
-	case ans.Value == "Success" || pending(ans):
+	case ans.Value == "Success" || ans.Value == "AuthenticationPending":
 		// The session has begun, no more than that, whatever else the answer says.
 		if !sessionShape.MatchString(ans.Session) {
 			return providers.Attempt{}, false, fmt.Errorf("%w: %w", ErrUnknownAsk, errMalformed)

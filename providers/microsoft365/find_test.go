@@ -1,0 +1,425 @@
+package microsoft365_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"countersign/internal/sim/entra"
+	"countersign/providers"
+	"countersign/providers/microsoft365"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+func TestOnlyTheRequesterOfThisDirectoryIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, entra.Options{})
+		v := r.open(r.options())
+		r.script(kim, entra.Approves())
+		upper := strings.ToUpper(entra.KimID)
+		for _, tt := range []struct {
+			name   string
+			person providers.Person
+			asked  bool
+		}{
+			{"by user name", providers.Person{ID: kim}, true},
+			{"by user name in capitals", providers.Person{ID: "KIM@contoso.com"}, true},
+			{"by object id", providers.Person{ID: kim, ObjectID: upper, TenantID: strings.ToUpper(tenant)}, true},
+			{"by object id, under an older name", providers.Person{ID: "kim.maiden@contoso.com", ObjectID: entra.KimID}, true},
+			{"of another directory", providers.Person{ID: kim, ObjectID: entra.KimID, TenantID: "99999999-aaaa-4bbb-8ccc-000000000009"}, false},
+			{"an object id that is nobody's", providers.Person{ID: kim, ObjectID: "99999999-aaaa-4bbb-8ccc-000000000009"}, false},
+			{"a malformed object id", providers.Person{ID: kim, ObjectID: "../" + kim}, false},
+			{"somebody unknown", providers.Person{ID: "mallory@contoso.com"}, false},
+			{"an object id as a user name", providers.Person{ID: entra.KimID}, false},
+			{"a path", providers.Person{ID: "kim@contoso.com/manager"}, false},
+			{"a query", providers.Person{ID: "kim@contoso.com?$expand=manager"}, false},
+			{"two names", providers.Person{ID: "kim@contoso.com lee@contoso.com"}, false},
+			{"nobody", providers.Person{}, false},
+		} {
+			before := len(r.sim.Pushes())
+			a, err := v.Start(t.Context(), question(tt.person))
+			if err != nil || a.Asked != tt.asked || !tt.asked && a.Outcome.Verdict != providers.Unavailable {
+				t.Errorf("%s: Start = %+v, %v; want asked %v", tt.name, a, err, tt.asked)
+			}
+			if n := len(r.sim.Pushes()) - before; (n == 1) != tt.asked {
+				t.Errorf("%s: %d pushes", tt.name, n)
+			}
+			r.pushed(lee, 0)
+		}
+	})
+}
+
+// Graph is believed only where it speaks of the person that it was asked about, and to the end.
+func TestAnAnswerOfTheDirectoryThatDoesNotFitAsksNobody(t *testing.T) {
+	rewrite := func(path, from, to string) entra.Fault {
+		return entra.Fault{Host: entra.Graph, Path: path, Kind: entra.Rewritten, Rewrite: func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(from), []byte(to)) }}
+	}
+	const user, methods = "/" + kim, "/methods"
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, entra.Options{})
+		v := r.open(r.options())
+		r.script(kim, entra.Approves())
+		for name, f := range map[string]entra.Fault{
+			"another user":      rewrite(user, kim, lee),
+			"no object id":      rewrite(user, `"id"`, `"ID2"`),
+			"no account state":  rewrite(user, `"accountEnabled"`, `"accountenabled2"`),
+			"more methods":      rewrite(methods, `"value":[{"@odata.type":"#microsoft.graph.password`, `"@odata.nextLink":"https://graph.microsoft.com/v1.0/x","value":[],"old":[{"@odata.type":"#microsoft.graph.password`),
+			"users throttled":   {Host: entra.Graph, Path: user, Kind: entra.Throttled},
+			"users down":        {Host: entra.Graph, Path: user, Kind: entra.Unavailable},
+			"a page":            {Host: entra.Graph, Path: user, Kind: entra.HTMLPage},
+			"half a user":       {Host: entra.Graph, Path: user, Kind: entra.Cut},
+			"no answer":         {Host: entra.Graph, Path: user, Kind: entra.Hang},
+			"an endless answer": {Host: entra.Graph, Path: user, Kind: entra.Huge},
+			"a redirect":        {Host: entra.Graph, Path: user, Kind: entra.Redirect, Body: "https://graph.microsoft.com/v1.0/users/" + lee},
+			"an empty answer":   {Host: entra.Graph, Path: user, Kind: entra.Empty},
+			"a challenge that makes the SDK panic": {Host: entra.Graph, Path: user, Kind: entra.Raw, Status: 401, Body: "{}",
+				Header: http.Header{"Www-Authenticate": {"Bearer claims=x"}}},
+			"an error without a message": {Host: entra.Graph, Path: user, Kind: entra.Raw, Status: 500, Body: "{}"},
+			"methods down":               {Host: entra.Graph, Path: methods, Kind: entra.ServerError},
+			"methods forbidden":          {Host: entra.Graph, Path: methods, Kind: entra.Raw, Status: 403, Body: `{"error":{"code":"Authorization_RequestDenied","message":"no"}}`},
+			"half the methods":           {Host: entra.Graph, Path: methods, Kind: entra.Cut},
+		} {
+			r.sim.ClearFaults()
+			r.sim.Inject(f)
+			a, err := v.Start(t.Context(), question(providers.Person{ID: kim}))
+			if err != nil || a.Asked || a.Outcome.Verdict != providers.Unavailable {
+				t.Errorf("%s: Start = %+v, %v; want nobody asked", name, a, err)
+			}
+		}
+		r.pushed(kim, 0)
+		r.pushed(lee, 0)
+	})
+}
+
+// signIn is a sign-in that says how it was asked.
+type signIn struct {
+	asked     []providers.Challenge
+	waited    []string
+	cancelled []string
+}
+
+func (s *signIn) Start(_ context.Context, c providers.Challenge) (providers.Attempt, error) {
+	s.asked = append(s.asked, c)
+	return providers.Attempt{Asked: true, Transaction: "page", URL: "https://countersign.example.com/sign-in/page"}, nil
+}
+
+func (s *signIn) Wait(_ context.Context, tx string) (providers.Outcome, error) {
+	s.waited = append(s.waited, tx)
+	return providers.Outcome{Verdict: providers.Approved, AMR: []string{"mfa"}}, nil
+}
+
+func (s *signIn) Cancel(_ context.Context, tx string) error {
+	s.cancelled = append(s.cancelled, tx)
+	return nil
+}
+
+func (s *signIn) Limit() time.Duration   { return 4 * time.Minute }
+func (s *signIn) Capabilities() []string { return []string{"text"} }
+func (s *signIn) Pages() http.Handler    { return http.NotFoundHandler() }
+
+func TestASignInFollowsWhereAPushCannotReachThePersonAndNobodyWasAsked(t *testing.T) {
+	begin := func(value string) entra.Script { return entra.Script{Begin: value} }
+	const connect = "/BeginTwoWayAuthentication"
+	for _, tt := range []struct {
+		name    string
+		person  entra.Person
+		fault   *entra.Fault
+		signIn  bool
+		verdict providers.Verdict // of the attempt, where neither asked
+		failed  bool
+	}{
+		{name: "a push goes out", person: entra.Person{Script: entra.Approves()}},
+		{name: "a denied push", person: entra.Person{Script: entra.Denies()}},
+		{name: "text messages only", person: entra.Person{Methods: []string{entra.OneWaySMS}}, signIn: true},
+		{name: "a passkey only", person: entra.Person{Methods: []string{entra.Passkey}}, signIn: true},
+		{name: "a challenge", person: entra.Person{Script: entra.Script{Begin: "Success", BeginResult: "challenge"}}, signIn: true},
+		{name: "not set up at the Connector", person: entra.Person{Script: begin("ProofDataNotFound")}, signIn: true},
+		{name: "no notification", person: entra.Person{Script: begin("PhoneAppNotificationFailed")}, signIn: true},
+		{name: "throttled", fault: &entra.Fault{Host: entra.Connector, Path: connect, Kind: entra.Throttled}, signIn: true},
+		{name: "no token", fault: &entra.Fault{Host: entra.Login, Path: "/oauth2/token", Kind: entra.Unavailable}, signIn: true},
+		{name: "no method at all", person: entra.Person{Methods: []string{}}, verdict: providers.NotEnrolled},
+		{name: "account disabled", person: entra.Person{Disabled: true}, verdict: providers.LockedOut},
+		{name: "blocked", person: entra.Person{Script: begin("UserIsBlocked")}, verdict: providers.LockedOut},
+		{name: "access denied", person: entra.Person{Script: begin("BecAccessDenied")}, verdict: providers.Unavailable},
+		{name: "an answer lost", fault: &entra.Fault{Host: entra.Connector, Path: connect, Kind: entra.Reset, Sent: true}, failed: true},
+		{name: "an unknown value", person: entra.Person{Script: begin("Later")}, failed: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, entra.Options{})
+				tt.person.UPN, tt.person.ID = kim, entra.KimID
+				r.person(tt.person)
+				if tt.fault != nil {
+					r.sim.Inject(*tt.fault)
+				}
+				page := &signIn{}
+				o := r.options()
+				o.Mode, o.SignIn = microsoft365.PushThenSignIn, page
+				v := r.open(o)
+				a, err := v.Start(t.Context(), question(providers.Person{ID: strings.ToUpper(kim)}))
+				if (err != nil) != tt.failed || a.Outcome.Verdict != tt.verdict {
+					t.Errorf("Start = %+v, %v; want %v, failed %v", a, err, tt.verdict, tt.failed)
+				}
+				if (len(page.asked) == 1) != tt.signIn {
+					t.Fatalf("%d sign-ins were asked for, want one: %v", len(page.asked), tt.signIn)
+				}
+				if !tt.signIn {
+					return
+				}
+				want := providers.Person{ID: kim, ObjectID: entra.KimID, TenantID: tenant}
+				if got := page.asked[0].Person; got != want || a.URL == "" {
+					t.Errorf("the sign-in was for %+v at %q, want %+v", got, a.URL, want)
+				}
+				out, err := r.open(o).Wait(t.Context(), a.Transaction)
+				if err != nil || out.Verdict != providers.Approved || !slices.Equal(page.waited, []string{"page"}) {
+					t.Errorf("Wait = %+v, %v after %v", out, err, page.waited)
+				}
+				if err := v.Cancel(t.Context(), a.Transaction); err != nil || !slices.Equal(page.cancelled, []string{"page"}) {
+					t.Errorf("Cancel = %v after %v", err, page.cancelled)
+				}
+				if n := len(r.sim.Pushes()); n != 0 {
+					t.Errorf("%d pushes besides the sign-in", n)
+				}
+			})
+		})
+	}
+}
+
+func TestTheModeSaysWhatTheProviderCanDo(t *testing.T) {
+	r := &rig{T: t}
+	page := &signIn{}
+	for mode, want := range map[microsoft365.Mode]struct {
+		limit time.Duration
+		can   []string
+		pages bool
+	}{
+		microsoft365.Push:           {3 * time.Minute, nil, false},
+		microsoft365.SignIn:         {4 * time.Minute, []string{"text"}, true},
+		microsoft365.PushThenSignIn: {4 * time.Minute, nil, true},
+	} {
+		o := r.options()
+		o.Mode, o.SignIn = mode, page
+		if mode == microsoft365.SignIn {
+			o.Connector = microsoft365.Connector{}
+		}
+		v, err := microsoft365.Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Limit() != want.limit || !slices.Equal(v.Capabilities(), want.can) || (v.Pages() != nil) != want.pages {
+			t.Errorf("%s: Limit %v, Capabilities %v, Pages %v; want %+v", mode, v.Limit(), v.Capabilities(), v.Pages() != nil, want)
+		}
+		if err := v.Cancel(t.Context(), "push1.x"); err == nil {
+			t.Errorf("%s: a push was taken back", mode)
+		}
+	}
+}
+
+func TestInModeSignInNobodyGetsAPush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, entra.Options{})
+		r.script(kim, entra.Approves())
+		page := &signIn{}
+		o := r.options()
+		o.Mode, o.SignIn, o.Connector = microsoft365.SignIn, page, microsoft365.Connector{}
+		if a, err := r.open(o).Start(t.Context(), question(providers.Person{ID: kim})); err != nil || !a.Asked || len(page.asked) != 1 {
+			t.Errorf("Start = %+v, %v with %d sign-ins", a, err, len(page.asked))
+		}
+		r.pushed(kim, 0)
+	})
+}
+
+func TestEachCredentialOpensGraphAndTheConnector(t *testing.T) {
+	graphCert, graphPEM := rsaCertificate(t, "Countersign", 200*365*24*time.Hour)
+	connectorCert, connectorPEM := rsaCertificate(t, "Connector", 200*365*24*time.Hour)
+	platform, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	for name, change := range map[string]func(*microsoft365.Options){
+		"secrets":           func(*microsoft365.Options) {},
+		"certificate":       func(o *microsoft365.Options) { o.ClientSecret, o.Certificate = "", graphPEM },
+		"workload identity": func(o *microsoft365.Options) { o.ClientSecret, o.WorkloadIdentity.TokenFile = "", tokenFile },
+		"connector certificate": func(o *microsoft365.Options) {
+			o.Connector = microsoft365.Connector{Certificate: connectorPEM}
+		},
+		"government": func(o *microsoft365.Options) { o.Cloud = microsoft365.USGov },
+		"china":      func(o *microsoft365.Options) { o.Cloud = microsoft365.China },
+		"a gateway": func(o *microsoft365.Options) {
+			const gateway = "https://gateway.example.com"
+			o.URLs = microsoft365.URLs{Login: gateway, Graph: gateway + "/", Connector: gateway}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := time.Now()
+				signed, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+					"iss": "https://cluster.example.com", "sub": "system:serviceaccount:agents:countersign", "aud": "api://AzureADTokenExchange",
+					"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(), "jti": "1",
+				}).SignedString(platform)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(tokenFile, []byte(signed), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				app := entra.App{ClientID: entra.DefaultClientID, Secrets: []string{entra.DefaultClientSecret}, Roles: entra.ReadRoles()}
+				app.Certificates = append(app.Certificates, graphCert)
+				app.Federated = []entra.Federated{{Issuer: "https://cluster.example.com", Subject: "system:serviceaccount:agents:countersign", Keys: []crypto.PublicKey{&platform.PublicKey}}}
+				// A bubble begins in the year 2000; nobody looks at when these certificates begin.
+				r := newRig(t, entra.Options{Apps: []entra.App{app}})
+				if err := r.sim.AddMFACredential(connectorSecret, connectorCert); err != nil {
+					t.Fatal(err)
+				}
+				r.script(kim, entra.Approves())
+				o := r.options()
+				change(&o)
+				v := r.open(o)
+				if err := v.Check(t.Context()); err != nil {
+					t.Errorf("Check = %v", err)
+				}
+				if out := r.ask(v, kim); out.Verdict != providers.Approved {
+					t.Errorf("outcome = %+v, want an approval", out)
+				}
+				if n := len(r.sim.Received(entra.Login, "/oauth2/token")); n != 1 {
+					t.Errorf("%d tokens for the Connector, want one that is kept", n)
+				}
+			})
+		})
+	}
+}
+
+func TestCheckSaysWhatIsWrongAndAsksNobody(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		directory entra.Options
+		change    func(*microsoft365.Options)
+		says      string
+	}{
+		{"wrong client secret", entra.Options{}, func(o *microsoft365.Options) { o.ClientSecret = "wrong~secret" }, "AADSTS7000215"},
+		{"wrong connector secret", entra.Options{}, func(o *microsoft365.Options) { o.Connector.Secret = "wrong~secret" }, "AADSTS7000215"},
+		{"unknown application", entra.Options{}, func(o *microsoft365.Options) { o.ClientID = "99999999-aaaa-4bbb-8ccc-000000000009" }, "AADSTS700016"},
+		{"connector disabled", entra.Options{MFAConnectorDisabled: true}, nil, "AADSTS500014"},
+		{"mfa client disabled", entra.Options{MFAClientDisabled: true}, nil, "AADSTS7000112"},
+		{"no permission", entra.Options{Apps: []entra.App{{ClientID: entra.DefaultClientID, Secrets: []string{entra.DefaultClientSecret}, Roles: []string{"User.Read.All"}}}}, nil, "Authorization_RequestDenied"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, tt.directory)
+				o := r.options()
+				if tt.change != nil {
+					tt.change(&o)
+				}
+				if err := r.open(o).Check(t.Context()); err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "wrong~secret") {
+					t.Errorf("Check = %v, want %s", err, tt.says)
+				}
+				r.pushed(kim, 0)
+			})
+		})
+	}
+}
+
+func TestOpenRefusesWhatCannotWork(t *testing.T) {
+	r := &rig{T: t}
+	_, good := rsaCertificate(t, "Connector", time.Hour)
+	_, other := rsaCertificate(t, "Other", time.Hour)
+	mixed := microsoft365.Secret(string(good)[:strings.Index(string(good), "-----BEGIN CERTIFICATE")] + string(other)[strings.Index(string(other), "-----BEGIN CERTIFICATE"):])
+	for name, change := range map[string]func(*microsoft365.Options){
+		"a tenant's name":            func(o *microsoft365.Options) { o.TenantID = "contoso.com" },
+		"no application":             func(o *microsoft365.Options) { o.ClientID = "" },
+		"no credential":              func(o *microsoft365.Options) { o.ClientSecret = "" },
+		"two credentials":            func(o *microsoft365.Options) { o.Certificate = good },
+		"no connector":               func(o *microsoft365.Options) { o.Connector = microsoft365.Connector{} },
+		"both for the connector":     func(o *microsoft365.Options) { o.Connector.Certificate = good },
+		"no PEM":                     func(o *microsoft365.Options) { o.Connector = microsoft365.Connector{Certificate: "supersecret"} },
+		"a key of another":           func(o *microsoft365.Options) { o.Connector = microsoft365.Connector{Certificate: mixed} },
+		"an unknown mode":            func(o *microsoft365.Options) { o.Mode = "sms" },
+		"a mode without its sign-in": func(o *microsoft365.Options) { o.Mode = microsoft365.PushThenSignIn },
+		"an unknown cloud":           func(o *microsoft365.Options) { o.Cloud = "germany" },
+		"plain http":                 func(o *microsoft365.Options) { o.URLs.Connector = "http://gateway.example.com" },
+		"a password in a URL":        func(o *microsoft365.Options) { o.URLs.Login = "https://a:supersecret@gateway.example.com" },
+	} {
+		o := r.options()
+		change(&o)
+		v, err := microsoft365.Open(o)
+		if err == nil || v != nil {
+			t.Errorf("%s: Open succeeded", name)
+		} else if strings.Contains(err.Error(), "supersecret") {
+			t.Errorf("%s: a secret is in %q", name, err)
+		}
+	}
+}
+
+func TestNoSecretIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, entra.Options{})
+		var logged bytes.Buffer
+		for _, f := range []*entra.Fault{
+			nil, {Host: entra.Login, Kind: entra.HTMLPage}, {Host: entra.Login, Path: "/oauth2/token", Kind: entra.Throttled}, {Host: entra.Graph, Kind: entra.ServerError},
+			{Host: entra.Connector, Kind: entra.Throttled}, {Host: entra.Connector, Path: "/EndTwoWayAuthentication", Kind: entra.Raw, Status: 500, Body: "echo"},
+		} {
+			r.sim.ClearFaults()
+			if f != nil {
+				r.sim.Inject(*f)
+			}
+			o := r.options()
+			o.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			v := r.open(o)
+			r.ask(v, kim)
+			if err := v.Check(t.Context()); err != nil {
+				logged.WriteString(err.Error())
+			}
+			o.Logger.Info("options", slog.Any("secret", o.ClientSecret), slog.Any("connector", o.Connector), slog.Any("all", o.ClientSecret.String()))
+		}
+		for _, secret := range []string{connectorSecret, entra.DefaultClientSecret, "eyJhbGci", "eyJ0eXAi", "client_secret="} {
+			if strings.Contains(logged.String(), secret) {
+				t.Errorf("%q is in the log:\n%s", secret, logged.String())
+			}
+		}
+	})
+}
+
+func TestAnApprovalIsCorroboratedFromTheSignInLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, entra.Options{LogDelay: time.Minute})
+		r.script(kim, entra.Approves())
+		v := r.open(r.options())
+		a, err := v.Start(t.Context(), question(providers.Person{ID: kim}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := v.Wait(t.Context(), a.Transaction)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			after time.Duration
+			says  string
+		}{{0, "no sign-in"}, {2 * time.Minute, "with error code 0, with our context id"}} {
+			select {
+			case <-time.After(tt.after):
+			case <-t.Context().Done():
+			}
+			if detail, err := v.Corroborate(t.Context(), providers.Person{ID: kim}, a.Transaction, out.At); err != nil || !strings.Contains(detail, tt.says) {
+				t.Errorf("after %v: Corroborate = %q, %v; want %q", tt.after, detail, err, tt.says)
+			}
+		}
+		if _, err := v.Corroborate(t.Context(), providers.Person{ID: kim}, "x", out.At); !errors.Is(err, microsoft365.ErrTransaction) {
+			t.Errorf("Corroborate of nothing = %v", err)
+		}
+	})
+}
