@@ -240,8 +240,8 @@ func (l leaky) Watch(ctx context.Context, prefix string) iter.Seq2[hold.Entry, e
 func TestABrokenWatchIsTakenUpAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, p := ledger.NewMemory(), &phone{}
-		a := newOffice(t, m, p, nil)
-		b := newOffice(t, m, p, func(op *hold.Options) { op.Ledger = leaky{m} })
+		a := newOffice(t, m, p, func(op *hold.Options) { op.Shared = true })
+		b := newOffice(t, m, p, func(op *hold.Options) { op.Shared, op.Ledger = true, leaky{m} })
 		a.attach(request(0)).Leave(false)
 		y := b.attach(request(0))
 		after(t, 30*time.Second)
