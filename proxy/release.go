@@ -30,6 +30,9 @@ func (s *Server) release(ctx context.Context, ex *exchange, w http.ResponseWrite
 		return upstreamRefusal(ctx, err, false)
 	}
 	defer conn.Close()
+	if ex.outlived(time.Now()) {
+		return &refusal.Error{Code: refusal.RequestExpired}
+	}
 	if err := ex.redeemed(ctx, evidence); err != nil {
 		return err
 	}
@@ -39,6 +42,14 @@ func (s *Server) release(ctx context.Context, ex *exchange, w http.ResponseWrite
 	}
 	ex.hold.State = rec.State
 	return s.send(ctx, ex, conn, w)
+}
+
+// outlived reports whether the call's own signature was good when the call came and is not any more: upstream would refuse
+// it, and the approval would be gone. Unspent, it releases the same call signed afresh. A signature that was too old from the
+// start, by our clock, is for upstream to judge.
+func (ex *exchange) outlived(now time.Time) bool {
+	until := ex.call.SignedUntil
+	return !until.IsZero() && !ex.began.After(until) && now.After(until)
 }
 
 // errCutOff marks a call that was cut off because the sidecar stops.

@@ -92,7 +92,8 @@ func (p *Parser) parse(r Request) (Call, error) {
 	if err != nil {
 		return Call{}, err
 	}
-	call := Call{API: s.name(), FalseEncoding: falseLabel, Digest: p.digest(r, h, t, &s.sem, octets), SignedAt: signedAt(h, t, &s.sem)}
+	call := Call{API: s.name(), FalseEncoding: falseLabel, Digest: p.digest(r, h, t, &s.sem, octets)}
+	call.SignedAt, call.SignedUntil = signingTimes(h, t, &s.sem)
 	whole := reading{method: r.Method, target: t, headers: h.forPolicy(), body: b, digest: call.Digest}
 	if whole.override, err = h.methodOverride(r.Method, &s.sem); err != nil {
 		return Call{}, err

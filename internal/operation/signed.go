@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/mail"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -128,38 +129,74 @@ func thumbprint(v any) (string, bool) {
 	return string(sum[:]), true
 }
 
-// signedAt is when the call was signed, as it says itself; zero when it carries no signature of its own.
-func signedAt(h header, t target, sem *catalog.Semantics) time.Time {
+// signatureLife is how old a signature over one request may become. AWS asks for most requests within five minutes of their
+// time stamp (some services take 15); Duo publishes no limit, and five minutes is usual.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+const signatureLife = 5 * time.Minute
+
+// maxPresigned is the longest life that AWS lets a signed URL have.
+const maxPresigned = 7 * 24 * time.Hour
+
+// signingTimes says when the call was signed, by its own word, and until when that is good. Both are zero when it carries no
+// signature of its own, or an unreadable time: upstream judges that. How long a DPoP proof lasts is each server's own matter.
+func signingTimes(h header, t target, sem *catalog.Semantics) (at, until time.Time) {
 	scheme, rest := "", ""
 	if v := h.all["authorization"]; len(v) > 0 {
 		scheme, rest, _ = strings.Cut(v[0], " ")
 	}
-	first := func(values []string) string {
-		if len(values) == 0 {
-			return ""
-		}
-		return values[0]
-	}
-	var at time.Time
+	life := signatureLife
 	switch {
 	case sem.AWS != nil && t.query["X-Amz-Signature"] != nil:
-		at, _ = time.Parse("20060102T150405Z", first(t.query["X-Amz-Date"])) // unreadable is unknown: upstream judges it
+		at, _ = time.Parse(amzTime, first(t.query["X-Amz-Date"]))
+		life = presignedLife(t.query["X-Amz-Expires"])
 	case strings.HasPrefix(scheme, "AWS4-"):
-		if at, _ = time.Parse("20060102T150405Z", first(h.all["x-amz-date"])); at.IsZero() {
+		if at, _ = time.Parse(amzTime, first(h.all["x-amz-date"])); at.IsZero() {
 			at, _ = mail.ParseDate(first(h.all["date"]))
 		}
 	case strings.EqualFold(scheme, "dpop"):
-		if _, claims, ok := proofParts(first(h.all["dpop"])); ok {
-			if n, ok := claims["iat"].(json.Number); ok {
-				if sec, err := n.Int64(); err == nil {
-					at = time.Unix(sec, 0)
-				}
-			}
-		}
+		at, life = proofTime(first(h.all["dpop"])), 0
 	case keySignature(&fields{}, scheme, rest, sem):
 		if at, _ = mail.ParseDate(first(h.all["x-duo-date"])); at.IsZero() {
 			at, _ = mail.ParseDate(first(h.all["date"]))
 		}
 	}
-	return at.UTC()
+	if !at.IsZero() && life > 0 {
+		until = at.Add(life).UTC()
+	}
+	return at.UTC(), until
+}
+
+const amzTime = "20060102T150405Z"
+
+// presignedLife reads X-Amz-Expires; 0 for what cannot be read.
+func presignedLife(values []string) time.Duration {
+	n, err := strconv.Atoi(first(values))
+	if err != nil || n <= 0 || n > int(maxPresigned/time.Second) {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
+// proofTime is when a DPoP proof was made.
+func proofTime(proof string) time.Time {
+	_, claims, ok := proofParts(proof)
+	if !ok {
+		return time.Time{}
+	}
+	n, ok := claims["iat"].(json.Number)
+	if !ok {
+		return time.Time{}
+	}
+	sec, err := n.Int64()
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(sec, 0)
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }

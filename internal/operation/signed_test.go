@@ -125,24 +125,36 @@ func TestASignedURLIsKnownByItsKey(t *testing.T) {
 	}
 }
 
-func TestACallSaysWhenItWasSigned(t *testing.T) {
+func TestACallSaysWhenItWasSignedAndForHowLong(t *testing.T) {
 	p := parserOf(t, awsLike, duoLike, plainLike)
 	sigv4 := "AWS4-HMAC-SHA256 Credential=AKIA/20261124/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0a"
+	const unknown = 0
 	want := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	url := func(expires string) operation.Request {
+		return at("iam.aws.example", "GET", "/?X-Amz-Date=20261124T100000Z&X-Amz-Expires="+expires+"&X-Amz-Signature=0a", "")
+	}
 	for name, c := range map[string]struct {
 		r    operation.Request
-		want time.Time
+		at   time.Time
+		life time.Duration
 	}{
-		"SigV4":             {at("iam.aws.example", "GET", "/", "", "Authorization", sigv4, "X-Amz-Date", "20261124T100000Z"), want},
-		"SigV4 by Date":     {at("iam.aws.example", "GET", "/", "", "Authorization", sigv4, "Date", "Tue, 24 Nov 2026 10:00:00 GMT"), want},
-		"a signed URL":      {at("iam.aws.example", "GET", "/?X-Amz-Date=20261124T100000Z&X-Amz-Signature=0a", ""), want},
-		"Duo":               {duoCall("duo.example", basic("DI", strings.Repeat("0a", 20)), "Tue, 24 Nov 2026 11:00:00 +0100"), want},
-		"DPoP":              {at("plain.example", "GET", "/x", "", "Authorization", "DPoP t", "DPoP", proof(t, "a", int(want.Unix()))), want},
-		"nothing signed":    {at("plain.example", "GET", "/x", "", "Authorization", "Bearer t", "Date", "Tue, 24 Nov 2026 10:00:00 GMT"), time.Time{}},
-		"an unreadable one": {at("iam.aws.example", "GET", "/", "", "Authorization", sigv4, "X-Amz-Date", "now"), time.Time{}},
+		"SigV4":              {at("iam.aws.example", "GET", "/", "", "Authorization", sigv4, "X-Amz-Date", "20261124T100000Z"), want, 5 * time.Minute},
+		"SigV4 by Date":      {at("iam.aws.example", "GET", "/", "", "Authorization", sigv4, "Date", "Tue, 24 Nov 2026 10:00:00 GMT"), want, 5 * time.Minute},
+		"a signed URL":       {url("90"), want, 90 * time.Second},
+		"one without an end": {at("iam.aws.example", "GET", "/?X-Amz-Date=20261124T100000Z&X-Amz-Signature=0a", ""), want, unknown},
+		"one for too long":   {url("604801"), want, unknown},
+		"one for less":       {url("-1"), want, unknown},
+		"Duo":                {duoCall("duo.example", basic("DI", strings.Repeat("0a", 20)), "Tue, 24 Nov 2026 11:00:00 +0100"), want, 5 * time.Minute},
+		"DPoP":               {at("plain.example", "GET", "/x", "", "Authorization", "DPoP t", "DPoP", proof(t, "a", int(want.Unix()))), want, unknown},
+		"nothing signed":     {at("plain.example", "GET", "/x", "", "Authorization", "Bearer t", "Date", "Tue, 24 Nov 2026 10:00:00 GMT"), time.Time{}, unknown},
+		"an unreadable one":  {at("iam.aws.example", "GET", "/", "", "Authorization", sigv4, "X-Amz-Date", "now"), time.Time{}, unknown},
 	} {
-		if got := mustParse(t, p, c.r).SignedAt; !got.Equal(c.want) {
-			t.Errorf("%s: SignedAt = %v, want %v", name, got, c.want)
+		until := time.Time{}
+		if c.life != unknown {
+			until = c.at.Add(c.life)
+		}
+		if got := mustParse(t, p, c.r); !got.SignedAt.Equal(c.at) || !got.SignedUntil.Equal(until) {
+			t.Errorf("%s: signed at %v until %v, want %v and %v", name, got.SignedAt, got.SignedUntil, c.at, until)
 		}
 	}
 }

@@ -27,6 +27,8 @@ type Call struct {
 	// SignedAt is when the call's own signature was made (SigV4, Duo, DPoP), as the call says; zero when it has none.
 	// Upstream takes it for some minutes only.
 	SignedAt time.Time
+	// SignedUntil is how long upstream can be counted on to take that signature; zero when that is not known.
+	SignedUntil time.Time
 	// FalseEncoding says that the body is plain though Content-Encoding claims otherwise; it is forwarded
 	// as it is, without the label (design §3.5).
 	FalseEncoding bool

@@ -86,7 +86,7 @@ func (e *Error) plain() (why, next string) {
 	case NotSelf:
 		return e.because("policy lets people do this for themselves only"), "The person concerned must ask."
 	case RequestExpired:
-		return "its own signature expired while it was waiting", "Sign it and send it again to get a new prompt."
+		return "its own signature expired while it was waiting", "Sign it again and send it at once: the approval holds for a short while."
 	case OutcomeUnknown:
 		return "the connection between approval and answer was lost", "Check what happened before sending it again."
 	case RequesterUnknown:
