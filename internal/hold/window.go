@@ -68,7 +68,7 @@ func (w *window) claim(c ceiling, id ID, now time.Time) (bool, error) {
 		return false, blocked
 	}
 	w.Starts = append(bytes.Clone(w.Starts), startOf(id)...)
-	w.Starts = binary.BigEndian.AppendUint64(w.Starts, uint64(now.UnixMilli())) //nolint:gosec // after 1970
+	w.Starts = binary.BigEndian.AppendUint64(w.Starts, uint64(now.UnixMilli()))
 	return true, nil
 }
 
