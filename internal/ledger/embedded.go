@@ -137,13 +137,16 @@ func (e *embedded) stop() {
 
 func startServer(ctx context.Context, dir string, log *bridge) (*server.Server, error) {
 	s, err := server.NewServer(&server.Options{
-		ServerName:         "countersign",
-		DontListen:         true,
-		NoSigs:             true,
-		NoLog:              true,
-		JetStream:          true,
-		StoreDir:           dir,
-		SyncAlways:         true,
+		ServerName: "countersign",
+		DontListen: true,
+		NoSigs:     true,
+		NoLog:      true,
+		JetStream:  true,
+		StoreDir:   dir,
+		SyncAlways: true,
+
+		DisableJetStreamBanner: true,
+
 		JetStreamMaxMemory: 64 << 20, // for the positions of watches
 		JetStreamMaxStore:  64 << 30, // a bound for the server's arithmetic; the disk's own is met first
 	})

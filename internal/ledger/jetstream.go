@@ -139,8 +139,22 @@ func (l *Ledger) write(ctx context.Context, e hold.Entry) (uint64, error) {
 	return l.publish(ctx, e, m.seq)
 }
 
-// publish is one compare-and-set on the subject of e, which must be at prev. It is sent once: a repetition could find the first one done.
+// publish is one compare-and-set on the subject of e, which must be at prev. The leader refuses it, done nothing, while an earlier write of the
+// same document is under way, and for a moment after that one was acknowledged. What is then behind the barrier is judged on its revision.
 func (l *Ledger) publish(ctx context.Context, e hold.Entry, prev uint64) (uint64, error) {
+	for {
+		rev, err := l.send(ctx, e, prev)
+		if !refused(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+			return rev, err
+		}
+		if err := l.barrier.pass(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// send sends a write once: a repetition could find the first one done.
+func (l *Ledger) send(ctx context.Context, e hold.Entry, prev uint64) (uint64, error) {
 	m := nats.NewMsg(l.bucket.subject(e.Key))
 	life := e.TTL
 	if e.Value == nil {
@@ -155,7 +169,7 @@ func (l *Ledger) publish(ctx context.Context, e hold.Entry, prev uint64) (uint64
 	}
 	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0),
 		jetstream.WithExpectStream(l.bucket.stream), jetstream.WithExpectLastSequencePerSubject(prev))
-	if isStale(err) {
+	if refused(err, jetstream.JSErrCodeStreamWrongLastSequence) {
 		return 0, hold.ErrStale
 	}
 	if err != nil {
@@ -174,11 +188,10 @@ func (l *Ledger) publish(ctx context.Context, e hold.Entry, prev uint64) (uint64
 	return ack.Sequence, nil
 }
 
-// isStale reports whether a compare-and-set found another revision, or another write of the same document under way. Either way this one did not
-// happen, and will not.
-func isStale(err error) bool {
+// refused reports whether the leader answered a write with this code.
+func refused(err error, code jetstream.ErrorCode) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	return ok && api.ErrorCode == code
 }
 
 // failed says what went wrong. Only the caller's own context shows as such: that the servers did not answer in our time is their failure.
