@@ -119,9 +119,12 @@ var ErrCallback = errors.New("providers: callback refused")
 // Caller is a Verifier whose service calls back. A callback approves nothing: it only wakes whoever waits, on whichever
 // replica that is.
 type Caller interface {
-	// Callback verifies a request of the service, whose body was read whole, and returns the transaction it is about, ""
-	// for one that is about none. Errors wrap ErrCallback.
+	// Callback verifies a request of the service, whose body was read whole, and returns the transaction it is about, as
+	// Start named it or as Handle does, or "" for one that is about none. Errors wrap ErrCallback.
 	Callback(r *http.Request, body []byte) (transaction string, err error)
+	// Handle is what the service itself calls a transaction of Start's, which is all that a replica knows that did not
+	// start it. What is no transaction of Start's comes back as it is.
+	Handle(transaction string) string
 	// Wake makes a Wait for that transaction look at once. One that nobody waits for is ignored. It does not block.
 	Wake(transaction string)
 }

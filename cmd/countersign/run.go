@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 
 	"countersign/internal/app"
+	"countersign/internal/app/microsoft365"
 	"countersign/internal/config"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,9 @@ and nothing is executed. A second signal ends it at once.`,
 				return err
 			}
 			tuneGC()
-			sidecar, err := app.New(ctx, app.Options{Config: c, Version: version, Logger: logger(c.Telemetry.Log, s.err)})
+			sidecar, err := app.New(ctx, app.Options{
+				Config: c, Version: version, Logger: logger(c.Telemetry.Log, s.err), Providers: microsoft365.Providers(),
+			})
 			if err != nil {
 				return err
 			}

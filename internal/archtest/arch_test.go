@@ -57,7 +57,7 @@ var allowed = map[string][]string{
 }
 
 // wiring packages may import anything of ours.
-var wiring = []string{"internal/app", "internal/app/demo", "cmd/countersign", "internal/e2e"}
+var wiring = []string{"internal/app", "internal/app/demo", "internal/app/microsoft365", "cmd/countersign", "internal/e2e"}
 
 // owners lists, for every library with an owner, the only packages that may import it. A new dependency is added here.
 var owners = map[string][]string{

@@ -25,10 +25,14 @@ func wakeKey(provider, transaction string) string { return wakePrefix + hash(pro
 // provider is asked again, and its answer counts. A transaction that no hold waits for costs one look into the ledger and
 // leaves nothing there. Errors are the ledger's; the wait goes on without.
 func (d *Desk) Wake(ctx context.Context, provider, transaction string) error {
-	if transaction == "" || !d.callsBack(provider) {
+	c := d.callsBack(provider)
+	if transaction == "" || c == nil {
 		return nil
 	}
-	key := wakeKey(provider, transaction)
+	var key string
+	if err := guard(func() error { key = wakeKey(provider, c.Handle(transaction)); return nil }); err != nil {
+		return nil //nolint:nilerr // nobody can be waiting for it
+	}
 	d.mu.Lock()
 	here := d.expected[key]
 	d.mu.Unlock()
@@ -57,14 +61,15 @@ func (d *Desk) Wake(ctx context.Context, provider, transaction string) error {
 	return nil
 }
 
-func (d *Desk) callsBack(provider string) bool {
+// callsBack returns the provider of that name if its service calls back.
+func (d *Desk) callsBack(provider string) providers.Caller {
 	for _, v := range d.o.Verifiers {
 		if v.Name == provider {
-			_, ok := v.Verifier.(providers.Caller)
-			return ok
+			c, _ := v.Verifier.(providers.Caller)
+			return c
 		}
 	}
-	return false
+	return nil
 }
 
 func (d *Desk) storeBell(ctx context.Context, key string, b bell, rev uint64) error {
@@ -86,7 +91,11 @@ func (d *Desk) expect(ctx context.Context, rec Record, v Named) (done func()) {
 	if !ok {
 		return func() {}
 	}
-	key := wakeKey(v.Name, rec.Transaction)
+	var key string
+	if err := guard(func() error { key = wakeKey(v.Name, c.Handle(rec.Transaction)); return nil }); err != nil {
+		d.o.Logger.Error("hold: handle of a transaction", "hold", string(rec.ID), "provider", v.Name, "error", err)
+		return func() {}
+	}
 	d.mu.Lock()
 	d.expected[key] = func() {
 		if err := guard(func() error { c.Wake(rec.Transaction); return nil }); err != nil {

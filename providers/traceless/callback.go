@@ -94,12 +94,17 @@ func (v *Verifier) Callback(r *http.Request, body []byte) (string, error) {
 	return id, nil
 }
 
+// Handle is the service's own id of a transaction.
+func (v *Verifier) Handle(transaction string) string {
+	if t, err := parseTransaction(transaction); err == nil {
+		return t.id
+	}
+	return transaction
+}
+
 // Wake makes whoever waits for the transaction, named in full or by the service's own id, poll at once.
 func (v *Verifier) Wake(transaction string) {
-	if t, err := parseTransaction(transaction); err == nil {
-		transaction = t.id
-	}
-	v.waiting.wake(transaction)
+	v.waiting.wake(v.Handle(transaction))
 }
 
 // replays remembers signatures for as long as their time is good.
