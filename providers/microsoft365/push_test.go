@@ -47,15 +47,14 @@ func TestEveryValueAtTheEndHasItsOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, entra.Options{})
 		v := r.open(r.options())
-		for value, want := range outcomes {
+		for value := range outcomes {
 			for _, result := range []string{"", "true", "false", "challenge", "-"} {
+				want := outcomes[value]
 				switch {
 				case value == "Success" && result != "" && result != "true":
 					want = providers.Unavailable
 				case value != "Success" && (result == "true" || result == "challenge" && value != "AuthenticationPending"):
 					want = providers.Unavailable // at odds with itself
-				default:
-					want = outcomes[value]
 				}
 				before := len(r.sim.PushesTo(kim))
 				r.person(entra.Person{UPN: kim, ID: entra.KimID, Script: entra.Script{Value: value, Result: result, After: time.Second}})

@@ -1,6 +1,8 @@
 package microsoft365
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -36,16 +38,27 @@ func newTransport(o Options) *http.Transport {
 	return tr
 }
 
-// newClient follows no redirects and reads no endless answers.
+// newClient follows no redirects, and has each answer whole, within bounds of time and size, before anybody reads it: the
+// SDK does not close every body that it is given.
 func newClient(tr *http.Transport) *http.Client {
 	return &http.Client{
-		Timeout: callTimeout,
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			resp, err := tr.RoundTrip(r)
-			if err == nil {
-				resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer}
+			ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+			defer cancel()
+			resp, err := tr.RoundTrip(r.WithContext(ctx))
+			if err != nil {
+				return nil, err
 			}
-			return resp, err
+			body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+			_ = resp.Body.Close() // it was read or is given up
+			switch {
+			case err != nil:
+				return nil, err
+			case len(body) > maxAnswer:
+				return nil, errTooLarge
+			}
+			resp.Body = io.NopCloser(bytes.NewReader(body))
+			return resp, nil
 		}),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -55,22 +68,6 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 // RoundTrip calls the function.
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// bounded is a body that fails, rather than ends, at its limit.
-type bounded struct {
-	io.ReadCloser
-	left int
-}
-
-// Read reads up to the limit.
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
-	}
-	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
 
 func retryAfter(h http.Header) time.Duration {
 	n, err := strconv.Atoi(h.Get("Retry-After"))

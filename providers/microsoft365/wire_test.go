@@ -76,7 +76,9 @@ type complete struct {
 	UPNs           []string `xml:"UserPrincipalName"`
 }
 
-func one(list []string, want string) bool { return len(list) == 1 && strings.TrimSpace(list[0]) == want }
+func one(list []string, want string) bool {
+	return len(list) == 1 && strings.TrimSpace(list[0]) == want
+}
 
 func none(list []string, but string) bool {
 	return len(list) == 0 || len(list) == 1 && (strings.TrimSpace(list[0]) == "" || strings.EqualFold(strings.TrimSpace(list[0]), but))

@@ -123,9 +123,9 @@ func (s *Server) appLocked(clientID string) *app {
 func (c *certificate) thumbprints() (x5t, x5tS256 []string) {
 	one := sha1.Sum(c.der) //nolint:gosec // see the import
 	two := sha256.Sum256(c.der)
-	// MSAL for .NET has written padded base64 as well, and Entra takes it.
+	// MSAL has written padded base64 as well, for Go with the letters + and /, and Entra takes it.
 	return []string{b64(one[:]), base64.URLEncoding.EncodeToString(one[:]), base64.StdEncoding.EncodeToString(one[:])},
-		[]string{b64(two[:]), base64.URLEncoding.EncodeToString(two[:])}
+		[]string{b64(two[:]), base64.URLEncoding.EncodeToString(two[:]), base64.StdEncoding.EncodeToString(two[:])}
 }
 
 func mapKeys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
