@@ -176,7 +176,7 @@ func TestOtherSitesCannotPressAButton(t *testing.T) {
 		"with an unknown answer":   {url.Values{"token": good["token"], "answer": {"yes"}}, nil},
 		"without a form":           {good, func(q *http.Request) { q.Header.Set("Content-Type", "text/plain") }},
 		"with too much":            {url.Values{"token": good["token"], "answer": {"approve"}, "more": {strings.Repeat("x", 64<<10)}}, nil},
-		"with two cookies":         {good, func(q *http.Request) { q.Header.Set("Cookie", "__Host-countersign-sign-in=AAAA") }},
+		"with a malformed cookie":  {good, func(q *http.Request) { q.Header.Set("Cookie", "__Host-countersign-sign-in=AAAA") }},
 		"with a malformed address": {good, func(q *http.Request) { q.Host = "evil.example.com" }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,8 +228,11 @@ func TestCallbacksThatAreNotOurs(t *testing.T) {
 	a := r.ask(v)
 	b := r.browser()
 	back := b.signIn(b.press(a.URL, "approve"), alice, true)
-	state, code := back[strings.Index(back, "state=")+6:], "code=x"
-	state, _, _ = strings.Cut(state, "&")
+	sent, err := url.Parse(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, code := sent.Query().Get("state"), "code=x"
 	for name, query := range map[string]string{
 		"nothing":            "",
 		"no state":           code,

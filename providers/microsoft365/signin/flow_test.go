@@ -259,6 +259,50 @@ func TestAPersonMayTryAgainAfterCancelling(t *testing.T) {
 	b.answer(a, "approve", alice).shows(t, http.StatusOK, "Approved")
 }
 
+// The code is used up by then: the answer must not be lost with the browser's patience.
+func TestAnAnswerCountsThoughTheBrowserLeaves(t *testing.T) {
+	r := newRig(t)
+	v := r.open()
+	a := r.ask(v)
+	b := r.browser()
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	r.sim.Inject(entra.Fault{Host: entra.Login, Path: "/token", Kind: entra.Rewritten, Rewrite: func(body []byte) []byte {
+		leave()
+		return body
+	}})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.signIn(b.press(a.URL, "approve"), alice, true), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := b.client.Do(req); err == nil {
+		resp.Body.Close()
+	}
+	if out := r.outcome(v, a); out.Verdict != providers.Approved {
+		t.Errorf("outcome = %+v; want approved", out)
+	}
+}
+
+// Somebody who can set a cookie for our name could add theirs to the browser's own.
+func TestTwoCookiesAreNone(t *testing.T) {
+	r := newRig(t)
+	v := r.open()
+	a := r.ask(v)
+	b := r.browser()
+	back := b.signIn(b.press(a.URL, "approve"), alice, true)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, back, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range b.jar.Cookies(req.URL) {
+		req.AddCookie(c) // and the jar's
+	}
+	b.do(req).shows(t, http.StatusForbidden, "Started in another browser")
+	if !r.isOpen(v, a) {
+		t.Errorf("the question is closed")
+	}
+}
+
 func TestAQuestionThatWasTakenBackCannotBeAnswered(t *testing.T) {
 	r := newRig(t)
 	v := r.open()

@@ -94,16 +94,16 @@ func (v *Verifier) press(w http.ResponseWriter, r *http.Request) {
 	if rec == nil {
 		return
 	}
+	now := v.o.Now()
+	if rec.closed(now) {
+		v.render(w, r, page{kind: closedPage, record: rec})
+		return
+	}
 	b := v.browserOf(r)
 	i, ok := v.form(w, r, b, transaction)
 	if !ok {
 		v.log.Warn("signin: form refused", slog.String("hold", short(rec.Hold)))
 		v.render(w, r, page{kind: formPage, record: rec, transaction: transaction})
-		return
-	}
-	now := v.o.Now()
-	if rec.closed(now) {
-		v.render(w, r, page{kind: closedPage, record: rec})
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), pageTime)

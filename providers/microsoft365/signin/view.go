@@ -98,7 +98,7 @@ var texts = map[kind]text{
 	usedPage:        {http.StatusConflict, "warn", "Used before", "This sign-in was used already. Nothing was changed.", "Go back to the request to see where it stands.", true},
 	tooManyPage:     {http.StatusTooManyRequests, "warn", "Too many attempts", "This request had too many sign-ins that did not count. It cannot be answered any more.", "If you still want it, ask for it again: you will get a new link.", false},
 	laterPage:       {http.StatusServiceUnavailable, "warn", "That did not work", "The sign-in could not be checked. Nothing was answered, and the request still waits.", "Try again in a moment.", true},
-	formPage:        {http.StatusForbidden, "warn", "Please press the button again", "The page was open for too long, or this browser does not keep cookies. Nothing was answered.", "Go back to the request and press the button there.", true},
+	formPage:        {http.StatusForbidden, "warn", "Please press the button again", "The button was not pressed on this page, or this browser does not keep cookies. Nothing was answered.", "Go back to the request and press the button there.", true},
 }
 
 // view is what the template shows.
