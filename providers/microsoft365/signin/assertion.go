@@ -87,7 +87,7 @@ func (c *credential) token() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("signin: token file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
 	if err != nil {
 		return "", fmt.Errorf("signin: token file: %w", err)
