@@ -33,8 +33,12 @@ type Error struct {
 	RetryAfter time.Duration // where the answer says so
 }
 
+// noToken is the code of a failure to sign in that has none.
+const noToken = "no_token"
+
 // hints say what an administrator can do about a code.
 var hints = map[string]string{
+	noToken:                        "the sign-in service was not reached, or nobody is signed in (az login)",
 	"AADSTS7000112":                "the application is disabled in this directory: enable it for sign-in",
 	"AADSTS500014":                 "the application is disabled in this directory: enable it for sign-in",
 	"AADSTS7000215":                "the client secret is wrong",

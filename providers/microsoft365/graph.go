@@ -179,8 +179,16 @@ func graphError(ctx context.Context, name string, err error) error {
 		if auth.RawResponse != nil {
 			e.Status = auth.RawResponse.StatusCode
 		}
-		e.Code = aadsts.FindString(auth.Error()) // the number only
+		if e.Code = aadsts.FindString(auth.Error()); e.Code == "" && e.Status == 0 { // the number only
+			e.Code = noToken
+		}
 		return e
+	}
+	if _, ok := errors.AsType[interface {
+		error
+		NonRetriable()
+	}](err); ok { // how azidentity marks a credential that is not there
+		return &Error{Call: name + ": token", Code: noToken}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

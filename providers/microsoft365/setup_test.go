@@ -223,6 +223,16 @@ func TestSetUpSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestSetUpTellsAnAdministratorWhoIsNotSignedInToSignIn(t *testing.T) {
+	t.Setenv("PATH", t.TempDir()) // no Azure CLI
+	var out bytes.Buffer
+	err := microsoft365.Setup(t.Context(), microsoft365.SetupOptions{TenantID: tenant}, &out)
+	contains(t, out.String(), "fail  licence: microsoft365: licences: token, no_token", "(az login)")
+	if !errors.Is(err, microsoft365.ErrSetup) {
+		t.Errorf("Setup = %v, want ErrSetup", err)
+	}
+}
+
 func TestSetUpRefusesWhatItCannotWorkWith(t *testing.T) {
 	weak, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
