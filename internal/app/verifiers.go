@@ -48,11 +48,12 @@ func openers(more map[string]Opener) map[string]Opener {
 	return all
 }
 
-// factors names, by type of provider and as the catalog does, the APIs that can change what it asks by.
-var factors = map[string][]string{
-	"duo":          {"duo-admin"},
-	"microsoft365": {"microsoft-graph"},
-	"traceless":    {"microsoft-graph", "duo-admin"}, // it pushes through either
+// factorsOf names, as the catalog does, the APIs that can change what a provider asks by.
+func factorsOf(p config.Provider) []string {
+	if p.Type == "duo" || p.Type == "traceless" && p.PushMethod == traceless.DuoPush {
+		return []string{"duo-admin"}
+	}
+	return []string{"microsoft-graph", "aad-graph", "microsoft-portals"}
 }
 
 // openVerifiers opens the configured providers in order of preference.
@@ -75,7 +76,7 @@ func openVerifiers(c config.Config, more map[string]Opener, base ProviderOptions
 		if err != nil {
 			return nil, fmt.Errorf("providers.%s: %w", name, err)
 		}
-		named := hold.Named{Name: name, Verifier: v, Tenants: p.Tenants, Domains: p.Domains, Factors: factors[p.Type], Map: userOf(p)}
+		named := hold.Named{Name: name, Verifier: v, Tenants: p.Tenants, Domains: p.Domains, Factors: factorsOf(p), Map: userOf(p)}
 		if p.Type == "microsoft365" && len(p.Tenants) == 0 && len(p.Domains) == 0 && severalDirectories(c) {
 			named.Tenants = []string{p.TenantID} // each directory knows its own people only
 		}
@@ -94,14 +95,13 @@ func severalDirectories(c config.Config) bool {
 	return n > 1
 }
 
-// userOf turns a requester into the provider's user, by the table of the configuration. Duo makes its own of the local part.
+// userOf turns a requester into the provider's user, by the table of the configuration.
 func userOf(p config.Provider) func(providers.Person) (providers.Person, bool) {
 	table := map[string]string{}
 	for requester, user := range p.Users {
 		table[strings.ToLower(requester)] = user
 	}
-	local := p.Type == "traceless" && p.Username == "localpart"
-	if len(table) == 0 && !local {
+	if len(table) == 0 {
 		return nil
 	}
 	return func(q providers.Person) (providers.Person, bool) {
@@ -109,10 +109,7 @@ func userOf(p config.Provider) func(providers.Person) (providers.Person, bool) {
 			q.ID = user
 			return q, user != "" // an empty entry: not this person, by this provider
 		}
-		if local {
-			q.ID, _, _ = strings.Cut(q.ID, "@")
-		}
-		return q, q.ID != ""
+		return q, true
 	}
 }
 
@@ -123,7 +120,7 @@ func openDuo(o ProviderOptions) (providers.Verifier, error) {
 	}
 	return duo.Open(duo.Options{
 		Name: o.Name, Host: o.Config.Host, IntegrationKey: o.Config.IntegrationKey, SecretKey: duo.Secret(o.Config.SecretKey.Reveal()),
-		Username: username, RootCAs: o.RootCAs, Logger: o.Logger,
+		Username: username, VerifiedPush: o.Config.VerifiedPush, RootCAs: o.RootCAs, Logger: o.Logger,
 	})
 }
 

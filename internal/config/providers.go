@@ -21,8 +21,8 @@ type Provider struct {
 	Host           string `yaml:"host" for:"duo"`
 	IntegrationKey string `yaml:"integration_key" for:"duo"`
 	SecretKey      Secret `yaml:"secret_key" for:"duo"`
-	Username       string `yaml:"username" for:"duo traceless"` // "upn" or "localpart"
-	VerifiedPush   bool   `yaml:"verified_push" for:"duo"`      // a sink shows the code
+	Username       string `yaml:"username" for:"duo"`      // "upn" or "localpart"
+	VerifiedPush   bool   `yaml:"verified_push" for:"duo"` // a sink shows the code
 
 	// microsoft365
 	TenantID          string           `yaml:"tenant_id" for:"microsoft365"`
@@ -128,6 +128,9 @@ func (c Config) providers(ch *checks) {
 		switch p.Type {
 		case "duo":
 			p.duo(ch, path)
+			if p.VerifiedPush && !slices.ContainsFunc(c.Notify, func(s Sink) bool { return s.Codes }) {
+				ch.fail(path+".verified_push", "needs a notification sink with codes: true, or nobody is shown the code")
+			}
 		case "microsoft365":
 			p.microsoft365(ch, path, c)
 		case "traceless":
@@ -188,9 +191,6 @@ func (p Provider) microsoft365(ch *checks, path string, c Config) {
 	if signIn && c.Listen.Callback == "" {
 		ch.fail("listen.callback", "is needed for the sign-in pages of %s", path)
 	}
-	if signIn && !p.Certificate.Set() && !p.ClientSecret.Set() {
-		ch.fail(path, "mode %s needs certificate or client_secret", p.Mode)
-	}
 	if p.Cloud != "" {
 		ch.oneOf(path+".cloud", p.Cloud, "usgov", "china")
 	}
@@ -212,9 +212,6 @@ func (p Provider) traceless(ch *checks, path string) {
 	}
 	if p.Endpoint != "" && !secureURL(p.Endpoint) {
 		ch.fail(path+".endpoint", "must be an https URL, or http on a loopback address")
-	}
-	if p.Username != "" {
-		ch.oneOf(path+".username", p.Username, "upn", "localpart")
 	}
 }
 

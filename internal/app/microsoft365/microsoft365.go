@@ -58,7 +58,7 @@ func openSignIn(o app.ProviderOptions) (*signin.Verifier, error) {
 	return signin.Open(signin.Options{
 		Name: o.Name, BaseURL: o.BaseURL, Path: o.PagePath, TenantID: c.TenantID, Login: login, ClientID: c.ClientID,
 		Certificate: signin.Secret(c.Certificate.Reveal()), ClientSecret: signin.Secret(c.ClientSecret.Reveal()),
-		AuthContext: c.AuthContext, PhishingResistant: c.PhishingResistant,
+		TokenFile: c.WorkloadIdentity.TokenFile, AuthContext: c.AuthContext, PhishingResistant: c.PhishingResistant,
 		Store: store{o.Shelf, o.Name}, RootCAs: o.RootCAs, Logger: o.Logger,
 	})
 }
