@@ -49,6 +49,8 @@ type Sidecar struct {
 	ledger    *ledger.Ledger
 	outbox    *notify.Outbox // nil without notify
 
+	corroboration *corroboration // nil where no provider can look
+
 	listeners map[string]net.Listener // by configuration name; absent: off
 	closers   []func()                // undone in reverse order
 }
@@ -185,6 +187,7 @@ func (s *Sidecar) stop(ctx context.Context) error {
 	if s.shadow != nil {
 		s.shadow.Close() // what it still writes belongs before the record of the stop
 	}
+	s.corroboration.close()
 	// Apart from ending, which may be used up: the last record is not the one to save time on.
 	last, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()

@@ -187,6 +187,13 @@ func (s *Sidecar) openDesk(ctx context.Context, verifiers []hold.Named, metrics 
 		},
 	}
 	s.tellers(&o)
+	s.corroboration = newCorroboration(verifiers, s.journal, s.log)
+	s.onClose(s.corroboration.close)
+	tell := o.Observe
+	o.Observe = func(e hold.Event, r hold.Record) {
+		tell(e, r)
+		s.corroboration.observe(e, r)
+	}
 	var err error
 	if s.desk, err = hold.NewDesk(o); err != nil {
 		return err

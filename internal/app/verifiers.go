@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"countersign/internal/config"
 	"countersign/internal/hold"
+	"countersign/internal/notify"
 	"countersign/providers"
 	"countersign/providers/duo"
 	"countersign/providers/traceless"
@@ -66,6 +69,11 @@ func openVerifiers(c config.Config, more map[string]Opener, base ProviderOptions
 		if !ok { // config.Load refuses what nobody knows
 			return nil, fmt.Errorf("providers.%s: this build has no providers of type %s", name, p.Type)
 		}
+		if p.VerifiedPush && !showsCodes(c) {
+			return nil, &config.Problems{File: "the configuration", List: []config.Problem{{
+				Path: "providers." + name + ".verified_push", Text: "needs a sink under notify with codes: true that takes hold.prompted, to show the person the code",
+			}}}
+		}
 		o := base
 		o.Name, o.Config, o.PagePath = name, p, pagePath(name)
 		var err error
@@ -83,6 +91,17 @@ func openVerifiers(c config.Config, more map[string]Opener, base ProviderOptions
 		out = append(out, named)
 	}
 	return out, nil
+}
+
+// showsCodes reports whether any sink shows the code that a verified push asks for.
+func showsCodes(c config.Config) bool {
+	return slices.ContainsFunc(c.Notify, func(s config.Sink) bool {
+		takes := func(glob string) bool {
+			ok, err := path.Match(glob, string(notify.HoldPrompted))
+			return ok && err == nil
+		}
+		return s.Codes && (len(s.Events) == 0 || slices.ContainsFunc(s.Events, takes))
+	})
 }
 
 func severalDirectories(c config.Config) bool {
