@@ -37,7 +37,7 @@ type Error struct {
 const noToken = "no_token"
 
 // hints say what an administrator can do about a code.
-var hints = map[string]string{
+var hints = map[string]string{ //nolint:gosec // codes and texts, no credential
 	noToken:                        "the sign-in service was not reached, or nobody is signed in (az login)",
 	"AADSTS7000112":                "the application is disabled in this directory: enable it for sign-in",
 	"AADSTS500014":                 "the application is disabled in this directory: enable it for sign-in",
