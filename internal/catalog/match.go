@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -226,27 +225,4 @@ func (a *API) readings(segments []string) []reading {
 		out = append(out, r)
 	}
 	return out
-}
-
-// swallowed checks that no entry is weaker than a sensitive one over the same paths without saying so.
-func (a *API) swallowed() []error {
-	var problems []error
-	for _, o := range a.entries {
-		if o.sensitive {
-			continue
-		}
-		for _, name := range o.inside {
-			if !slices.ContainsFunc(a.entries, func(s *entry) bool {
-				return s.sensitive && s.name == name && s.pattern.strictlyCovers(o.pattern)
-			}) {
-				problems = append(problems, fmt.Errorf("%s: entry %s: %s is not strictly inside any path of %q", o.file, o.name, o.pattern.text, name))
-			}
-		}
-		for _, s := range a.entries {
-			if s.sensitive && len(s.when) == 0 && s.pattern.covers(o.pattern) && s.methods.covers(o.methods) && !slices.Contains(o.inside, s.name) {
-				problems = append(problems, fmt.Errorf("%s: entry %s: %s is never reached: the sensitive entry %s covers it", o.file, o.name, o.pattern.text, s.name))
-			}
-		}
-	}
-	return problems
 }

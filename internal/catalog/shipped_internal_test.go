@@ -80,6 +80,20 @@ func TestNoOrdinaryEntrySpeaksForASensitivePath(t *testing.T) {
 	}
 }
 
+// The trie must find over an entry exactly those that the definition of covering says are there.
+func TestTheTrieFindsWhateverCoversAnEntry(t *testing.T) {
+	for _, a := range shippedAPIs(t) {
+		for _, o := range a.entries {
+			over := a.root.over(o.pattern.tokens)
+			for _, s := range a.entries {
+				if got, want := slices.Contains(over, s), s.pattern.covers(o.pattern); got != want {
+					t.Fatalf("%s: over %s the trie has %s: %v, want %v", a.name, o.pattern.text, s.pattern.text, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestEveryEntryRendersWithAndWithoutParameters(t *testing.T) {
 	for _, a := range shippedAPIs(t) {
 		for _, e := range a.entries {
