@@ -348,6 +348,11 @@ func (s *Sidecar) warnings(verifiers int) (out []string) {
 	if s.Addr("callback") != "" && s.callback != nil && s.cfg.Callback.Cert == "" && len(s.cfg.TLS.ACME.Domains) == 0 {
 		out = append(out, "the callback listener is plain http on this machine: something in front of it has to end TLS")
 	}
+	for _, name := range s.cfg.ProviderNames() {
+		if p := s.cfg.Providers[name]; strings.HasSuffix(p.Mode, "sign_in") && p.AuthContext == "" {
+			out = append(out, "providers."+name+" signs people in without auth_context: Entra's tokens then say nothing of a second factor, and every sign-in is refused")
+		}
+	}
 	if s.cfg.Requester.Trust == "asserted" {
 		out = append(out, "requester.trust is asserted: whoever can reach the listeners can name any requester")
 	}

@@ -44,7 +44,7 @@ func Open(o app.ProviderOptions) (providers.Verifier, error) {
 }
 
 // logins are where the users of each cloud sign in.
-var logins = map[string]string{"": "https://login.microsoftonline.com", "usgov": "https://login.microsoftonline.us", "china": "https://login.chinacloudapi.cn"}
+var logins = map[string]string{"": "https://login.microsoftonline.com", "usgov": "https://login.microsoftonline.us", "china": "https://login.partner.microsoftonline.cn"}
 
 func openSignIn(o app.ProviderOptions) (*signin.Verifier, error) {
 	if o.BaseURL == "" {
