@@ -45,6 +45,9 @@ func (d *Desk) ask(ctx context.Context, rec Record, p plan, a *asking) (Event, e
 		if ctx.Err() != nil {
 			return Event{}, context.Cause(ctx)
 		}
+		if !time.Now().Before(rec.ExpiresAt) {
+			return Event{}, errSettled // its clock ends it, as soon as the ledger lets it
+		}
 		if down && i > 0 && c.preferred < p.candidates[i-1].preferred {
 			break
 		}
@@ -121,10 +124,15 @@ func (d *Desk) asked(ctx context.Context, rec Record, provider string, attempt p
 		now, err = d.change(own, rec.Key, rec.ID, e, time.Time{})
 		return err
 	})
-	if errors.Is(err, ErrTransition) || errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrTransition) && now.State == Pending && now.Transaction == attempt.Transaction:
+		d.observe(e, now) // a Store that seemed to fail had happened
+		return now, nil
+	case errors.Is(err, ErrTransition), errors.Is(err, ErrNotFound):
 		return rec, errSettled
+	default:
+		return now, err
 	}
-	return now, err
 }
 
 // page is the address that a provider gave, if it is fit to be passed on.

@@ -28,7 +28,7 @@ const (
 	maxPerDay    = 500  // what fits a ledger document
 	maxStarts    = 1000 // the same
 	maxAlso      = 16   // other names that a person's document keeps
-	// pushGrace is how long after its hold's end a push counts as pending if nobody said that it ended: its owner is gone.
+	// pushGrace is how long after its end a hold, and after its own a push, is left to an owner that may be gone.
 	pushGrace = 30 * time.Second
 )
 
@@ -185,7 +185,8 @@ func (p *person) claim(b Budget, id ID, expires, now time.Time) (wait time.Time,
 	if now.Before(p.NextAt) {
 		return p.NextAt, nil
 	}
-	p.Pushes = append(p.Pushes, push{Hold: id, At: now, Until: expires.Add(pushGrace)})
+	// If nobody says that it ended, it may have been sent at the last moment, and shown from then on.
+	p.Pushes = append(p.Pushes, push{Hold: id, At: now, Until: expires.Add(ringTime + pushGrace)})
 	return time.Time{}, nil
 }
 
