@@ -107,7 +107,7 @@ func (f operatorFlags) call(ctx context.Context, method, path string) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("ask the sidecar: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read to its end, or given up
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
 		return nil, fmt.Errorf("ask the sidecar: %w", err)

@@ -175,7 +175,8 @@ func (p *place) send(method, path string, h http.Header, body string) *http.Resp
 		p.t.Fatal(err)
 	}
 	req.Header = h.Clone()
-	resp, err := http.DefaultTransport.(*http.Transport).Clone().RoundTrip(req)
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		p.t.Fatal(err)
 	}
