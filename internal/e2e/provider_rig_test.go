@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -205,6 +207,24 @@ func (s *stage) meet(gate func(*http.Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gate = gate
+}
+
+// left returns what the sidecar leaves behind: its log and every file it writes, by name.
+func (s *stage) left() map[string]string {
+	s.t.Helper()
+	out := map[string]string{"the log": s.log.String()}
+	err := filepath.WalkDir(filepath.Join(s.dir, "state"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		out[path] = string(b)
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
 }
 
 // sent is how often upstream got the reset of bob's password.

@@ -46,9 +46,7 @@ type sink struct {
 
 func startSink(t testing.TB, refuse int) *sink {
 	s := &sink{t: t, refuse: refuse, news: make(chan struct{})}
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	s.url = server.URL
+	s.url = serveHTTP(t, s.ServeHTTP)
 	return s
 }
 
@@ -75,6 +73,13 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	close(s.news)
 	s.news = make(chan struct{})
+}
+
+// serveHTTP serves one handler until the test ends.
+func serveHTTP(t testing.TB, h http.HandlerFunc) (address string) {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // signedWell verifies Standard Webhooks' signature as docs/notifications.md tells receivers to.
@@ -133,6 +138,13 @@ func (s *sink) awaitRefused(ctx context.Context, n int) []told {
 			s.t.Fatalf("%d deliveries were refused, want %d", len(refused), n)
 		}
 	}
+}
+
+// recover has the sink take what comes, after n more refusals.
+func (s *sink) recover(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = n
 }
 
 // all returns what arrived so far.
