@@ -46,14 +46,15 @@ var allowed = map[string][]string{
 	"internal/ledger/storetest": {"internal/hold"},
 	"internal/catalog/vendors":  {"internal/catalog", "internal/operation"},
 
-	"providers/microsoft365":        {"providers"},
-	"providers/microsoft365/signin": {"providers"},
-	"providers/traceless":           {"providers"},
-	"internal/sim/entra":            {},
-	"internal/sim/traceless":        {},
-	"internal/notify":               {},
-	"internal/decisionlog":          {"policy"},
-	"internal/holdmodel":            {},
+	"providers/microsoft365":            {"providers", "providers/microsoft365/strongauth"},
+	"providers/microsoft365/signin":     {"providers"},
+	"providers/microsoft365/strongauth": {"providers"},
+	"providers/traceless":               {"providers"},
+	"internal/sim/entra":                {},
+	"internal/sim/traceless":            {},
+	"internal/notify":                   {},
+	"internal/decisionlog":              {"policy"},
+	"internal/holdmodel":                {},
 }
 
 // wiring packages may import anything of ours.
@@ -70,7 +71,7 @@ var owners = map[string][]string{
 	"github.com/coreos/go-oidc/v3":                  {"providers/microsoft365/signin"},
 	"github.com/golang-jwt/jwt/v5":                  {"providers/microsoft365"},
 	"github.com/santhosh-tekuri/jsonschema/v6":      {"internal/control"},
-	"github.com/nats-io":                            {"internal/ledger"},
+	"github.com/nats-io":                            {"internal/ledger", "internal/e2e"},
 	"github.com/spf13/cobra":                        {"cmd/countersign"},
 	"go.yaml.in/yaml/v3":                            {"internal/config", "policy", "internal/catalog/vendors"},
 	"github.com/go-jose/go-jose/v4":                 {"internal/requester"},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"net/url"
 	"slices"
 	"sync/atomic"
+
+	"countersign/providers/microsoft365/strongauth"
 )
 
 // connector speaks to the service that pushes.
@@ -41,19 +42,19 @@ func newConnector(o Options, at endpoints) (*connector, error) {
 var errUnsent = errors.New("microsoft365: nothing was sent")
 
 // begin requests one push. Unless the error is errUnsent or a refusal (HTTP 4xx), the person may have been asked.
-func (c *connector) begin(ctx context.Context, upn, contextID string) (a answer, host string, err error) {
+func (c *connector) begin(ctx context.Context, upn, contextID string) (a strongauth.Answer, host string, err error) {
 	token, err := c.tokens.get(ctx)
 	if err != nil {
-		return answer{}, "", fmt.Errorf("%w: %w", errUnsent, err)
+		return strongauth.Answer{}, "", fmt.Errorf("%w: %w", errUnsent, err)
 	}
-	body, err := xml.Marshal(newBegin(upn, contextID))
+	body, err := strongauth.BeginRequest(upn, contextID)
 	if err != nil {
-		return answer{}, "", fmt.Errorf("%w: request cannot be written", errUnsent)
+		return strongauth.Answer{}, "", fmt.Errorf("%w: request cannot be written", errUnsent)
 	}
 	for _, host = range c.hosts {
 		var connected atomic.Bool
 		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-		a, err = c.call(traced, c.fresh, "begin", host, "BeginTwoWayAuthentication", token, body)
+		a, err = c.call(traced, c.fresh, "begin", host, strongauth.Begin, token, body)
 		if err == nil || connected.Load() {
 			break
 		}
@@ -69,16 +70,16 @@ func (c *connector) begin(ctx context.Context, upn, contextID string) (a answer,
 }
 
 // end asks how a session stands.
-func (c *connector) end(ctx context.Context, tx transaction) (answer, error) {
+func (c *connector) end(ctx context.Context, tx transaction) (strongauth.Answer, error) {
 	token, err := c.tokens.get(ctx)
 	if err != nil {
-		return answer{}, err
+		return strongauth.Answer{}, err
 	}
-	body, err := xml.Marshal(endRequest{Version: "1.0", SessionID: tx.Session, ContextID: tx.Context, UPN: tx.UPN})
+	body, err := strongauth.EndRequest(tx.Session, tx.Context, tx.UPN)
 	if err != nil {
-		return answer{}, errMalformed
+		return strongauth.Answer{}, errMalformed
 	}
-	a, err := c.call(ctx, c.poll, "end", tx.Host, "EndTwoWayAuthentication", token, body)
+	a, err := c.call(ctx, c.poll, "end", tx.Host, strongauth.End, token, body)
 	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnauthorized {
 		c.tokens.drop(ctx, token)
 	}
@@ -86,10 +87,10 @@ func (c *connector) end(ctx context.Context, tx transaction) (answer, error) {
 }
 
 // call makes one request, once.
-func (c *connector) call(ctx context.Context, client *http.Client, name, host, method, token string, body []byte) (answer, error) {
+func (c *connector) call(ctx context.Context, client *http.Client, name, host, method, token string, body []byte) (strongauth.Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, host+connectorPath+"/"+method, bytes.NewReader(body))
 	if err != nil {
-		return answer{}, errMalformed
+		return strongauth.Answer{}, errMalformed
 	}
 	req.GetBody = nil // nothing may send this a second time
 	req.Header.Set("Authorization", "Bearer "+token)
@@ -97,19 +98,19 @@ func (c *connector) call(ctx context.Context, client *http.Client, name, host, m
 	req.Header.Set("Accept", "application/xml")
 	resp, err := client.Do(req)
 	if err != nil {
-		return answer{}, fmt.Errorf("microsoft365: %s: %w", name, cause(err))
+		return strongauth.Answer{}, fmt.Errorf("microsoft365: %s: %w", name, cause(err))
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read or is given up
 	if resp.StatusCode != http.StatusOK {
-		return answer{}, &Error{Call: name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
+		return strongauth.Answer{}, &Error{Call: name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxXML+1))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, strongauth.MaxAnswer+1))
 	if err != nil {
-		return answer{}, fmt.Errorf("microsoft365: %s: %w", name, cause(err))
+		return strongauth.Answer{}, fmt.Errorf("microsoft365: %s: %w", name, cause(err))
 	}
-	a, err := parseAnswer(raw, method+"Response")
+	a, err := strongauth.Parse(raw, method)
 	if err != nil {
-		return answer{}, fmt.Errorf("microsoft365: %s: %w", name, err)
+		return strongauth.Answer{}, fmt.Errorf("microsoft365: %s: %w", name, err)
 	}
 	return a, nil
 }

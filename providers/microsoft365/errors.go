@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/url"
 	"time"
+
+	"countersign/providers/microsoft365/strongauth"
 )
 
 var (
@@ -21,7 +23,7 @@ var (
 	errTooLarge  = errors.New("answer is larger than any of Microsoft's")
 	errTimeout   = errors.New("no answer in time")
 	errBroken    = errors.New("connection broke or the answer was not HTTP")
-	errMalformed = errors.New("not an answer of the Connector's")
+	errMalformed = strongauth.ErrMalformed // said of Graph's answers too
 )
 
 // Error is an answer of Microsoft's that is not the one asked for. It carries a status and a code only: texts and bodies

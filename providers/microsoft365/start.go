@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"countersign/providers"
+	"countersign/providers/microsoft365/strongauth"
 )
 
 // Start finds the person in the directory and asks them, once, in the way that the mode says. While it is certain that
@@ -60,8 +61,8 @@ func (v *Verifier) push(ctx context.Context, who person) (a providers.Attempt, n
 		return v.unbegun(ctx, err)
 	}
 	tx.Session, tx.Host = ans.Session, v.connector.affine(ans.Affinity, host)
-	detail := "begin/" + word(ans.Value) + "/" + word(ans.Result)
-	m, known := meanings[ans.Value]
+	detail := "begin/" + ans.String()
+	m, known := strongauth.MeaningOf(ans.Value)
 	switch {
 	case ans.UPN != "" && !strings.EqualFold(ans.UPN, who.upn):
 		return providers.Attempt{}, false, fmt.Errorf("%w: %w", ErrUnknownAsk, errMalformed)
@@ -74,17 +75,17 @@ func (v *Verifier) push(ctx context.Context, who person) (a providers.Attempt, n
 			return providers.Attempt{}, false, fmt.Errorf("%w: %w", ErrUnknownAsk, errMalformed)
 		}
 		return providers.Attempt{Asked: true, Transaction: tx.String(), Code: number(ans.Entropy)}, false, nil
-	case known && m.answered:
+	case known && m.Answered:
 		tx.Session, tx.Settled = "", ans.Value
 		return providers.Attempt{Asked: true, Transaction: tx.String()}, false, nil
-	case known && m.unasked:
-		verdict := m.verdict
+	case known && m.Unasked:
+		verdict := m.Verdict
 		if verdict == providers.TimedOut { // nobody was asked, so nobody can have been late
 			verdict = providers.Unavailable
 		}
-		return v.unasked(verdict, detail), m.next, nil
+		return v.unasked(verdict, detail), m.Next, nil
 	default:
-		return providers.Attempt{}, false, fmt.Errorf("%w: begin answered %s", ErrUnknownAsk, word(ans.Value))
+		return providers.Attempt{}, false, fmt.Errorf("%w: begin answered %s", ErrUnknownAsk, strongauth.Word(ans.Value))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"countersign/providers"
+	"countersign/providers/microsoft365/strongauth"
 )
 
 // A transaction is kept by the hold, so that another process can go on. What made it stands in front.
@@ -61,7 +62,8 @@ func (v *Verifier) pushTransaction(s string) (transaction, error) {
 	if json.Unmarshal(raw, &t) != nil || t.String() != s {
 		return transaction{}, ErrTransaction
 	}
-	settled := t.Settled != "" && meanings[t.Settled].answered
+	end, _ := strongauth.MeaningOf(t.Settled)
+	settled := t.Settled != "" && end.Answered
 	if t.Settled != "" && !settled || !settled && !sessionShape.MatchString(t.Session) || !guidShape.MatchString(t.Context) ||
 		!plainName(t.UPN) || t.TenantID != v.tenant || !guidShape.MatchString(t.ObjectID) || !slices.Contains(v.connector.hosts, t.Host) {
 		return transaction{}, ErrTransaction

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"countersign/providers"
+	"countersign/providers/microsoft365/strongauth"
 )
 
 const (
@@ -34,9 +35,7 @@ func (v *Verifier) Wait(ctx context.Context, transaction string) (providers.Outc
 		return providers.Outcome{}, err
 	}
 	if tx.Settled != "" {
-		out := judge(answer{Value: tx.Settled}, tx)
-		out.At = v.now()
-		return out, nil
+		return v.judge(strongauth.Answer{Value: tx.Settled}, tx), nil
 	}
 	if out, ok := v.over.get(transaction, v.now()); ok {
 		return out, nil
@@ -69,12 +68,10 @@ func (v *Verifier) poll(ctx context.Context, tx transaction) (providers.Outcome,
 			break
 		}
 		switch {
-		case err == nil && !pending(a):
-			out := judge(a, tx)
-			out.At = v.now()
-			return out, nil
+		case err == nil && !a.Pending():
+			return v.judge(a, tx), nil
 		case err == nil:
-			last, seen = nil, word(a.Value)+"/"+word(a.Result)
+			last, seen = nil, a.String()
 			pace.waiting()
 		case pace.final(err):
 			return providers.Outcome{}, err
@@ -93,6 +90,13 @@ func (v *Verifier) poll(ctx context.Context, tx transaction) (providers.Outcome,
 	default:
 		return providers.Outcome{Verdict: providers.TimedOut, ImmutableID: tx.person(), At: v.now(), Detail: seen}, nil
 	}
+}
+
+// judge says what an answer about a session means for whom it was begun.
+func (v *Verifier) judge(a strongauth.Answer, tx transaction) providers.Outcome {
+	out := strongauth.Judge(a, tx.Session, tx.UPN)
+	out.ImmutableID, out.At = tx.person(), v.now()
+	return out
 }
 
 // pacer keeps polls apart.

@@ -1,4 +1,4 @@
-package microsoft365_test
+package strongauth_test
 
 import (
 	"encoding/xml"
@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"countersign/providers"
-	"countersign/providers/microsoft365"
+	"countersign/providers/microsoft365/strongauth"
 )
 
 const (
+	kim     = "kim@contoso.com"
 	session = "5a6f1d6e-2f6c-4c43-9b1a-0f8d1a2b3c4d"
 	ending  = `<EndTwoWayAuthenticationResponse xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><Version>1</Version>` +
 		`<Result><Value>VALUE</Value><Message i:nil="true"/><Retry>false</Retry><Error i:nil="true"/><Exception i:nil="true"/></Result>` +
@@ -18,6 +19,15 @@ const (
 
 func end(value, result, extra string) string {
 	return strings.NewReplacer("VALUE", value, "RESULT", result, "EXTRA", extra).Replace(ending)
+}
+
+// judgeEnd is what becomes of one answer to End, for a session of this person. Pending is Unavailable.
+func judgeEnd(raw []byte, session, upn string) (providers.Outcome, error) {
+	a, err := strongauth.Parse(raw, strongauth.End)
+	if err != nil || a.Pending() {
+		return providers.Outcome{}, err
+	}
+	return strongauth.Judge(a, session, upn), nil
 }
 
 func TestAnAnswerIsReadStrictly(t *testing.T) {
@@ -58,7 +68,7 @@ func TestAnAnswerIsReadStrictly(t *testing.T) {
 		{"a value too large", end(strings.Repeat(" ", 5<<10)+"Success", "true", ""), false},
 		{"nothing", "", false},
 	} {
-		out, err := microsoft365.JudgeEnd([]byte(tt.answer), session, kim)
+		out, err := judgeEnd([]byte(tt.answer), session, kim)
 		if approved := err == nil && out.Verdict == providers.Approved; approved != tt.approved {
 			t.Errorf("%s: outcome = %+v, %v; want approved %v", tt.name, out, err, tt.approved)
 		}
@@ -84,6 +94,66 @@ func none(list []string, but string) bool {
 	return len(list) == 0 || len(list) == 1 && (strings.TrimSpace(list[0]) == "" || strings.EqualFold(strings.TrimSpace(list[0]), but))
 }
 
+// Only what is known to mean that nobody was asked may lead on to another way of asking.
+func TestAValueEitherEndsAQuestionOrSaysThatNoneWasPut(t *testing.T) {
+	for _, value := range []string{"Success", "AuthenticationPending", "PhoneAppApprovedByMagic", ""} {
+		if m, known := strongauth.MeaningOf(value); known || m != (strongauth.Meaning{}) {
+			t.Errorf("%q means %+v by itself", value, m)
+		}
+	}
+	for value, want := range map[string]strongauth.Meaning{
+		"PhoneAppDenied":          {Verdict: providers.Denied, Answered: true},
+		"PhoneAppFraudReported":   {Verdict: providers.Fraud, Answered: true},
+		"PhoneAppNoResponse":      {Verdict: providers.TimedOut, Answered: true},
+		"UserIsBlocked":           {Verdict: providers.LockedOut, Unasked: true},
+		"ProofDataNotFound":       {Verdict: providers.NotEnrolled, Unasked: true, Next: true},
+		"AuthenticationThrottled": {Verdict: providers.Unavailable, Unasked: true, Next: true},
+		"BecAccessDenied":         {Verdict: providers.Unavailable, Unasked: true},
+		"InternalError":           {Verdict: providers.Unavailable},
+	} {
+		if m, known := strongauth.MeaningOf(value); !known || m != want {
+			t.Errorf("%s means %+v, %v; want %+v", value, m, known, want)
+		}
+	}
+}
+
+func TestWhatTheJournalQuotesOfAnAnswerIsAWord(t *testing.T) {
+	for want, a := range map[string]strongauth.Answer{
+		"Success/true":        {Value: "Success", Result: "true", Session: "a secret"},
+		"none/none":           {},
+		"unrecognised/true":   {Value: "<b>yes</b>", Result: "true"},
+		"Denied/unrecognised": {Value: "Denied", Result: strings.Repeat("a", 61)},
+	} {
+		if got := a.String(); got != want {
+			t.Errorf("%q is quoted, want %q", got, want)
+		}
+	}
+}
+
+// The service reads members in the order of its contract.
+func TestARequestHasItsMembersInTheOrderOfTheContract(t *testing.T) {
+	begin, err := strongauth.BeginRequest("o'brien&co@contoso.com", "c-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `<BeginTwoWayAuthenticationRequest><Version>1.0</Version><UserPrincipalName>o&#39;brien&amp;co@contoso.com</UserPrincipalName>` +
+		`<Lcid>en-us</Lcid><AuthenticationMethodId>PhoneAppNotification</AuthenticationMethodId>` +
+		`<AuthenticationMethodProperties xmlns:a="http://schemas.microsoft.com/2003/10/Serialization/Arrays"><a:KeyValueOfstringstring>` +
+		`<a:Key>OverrideVoiceOtp</a:Key><a:Value>false</a:Value></a:KeyValueOfstringstring></AuthenticationMethodProperties>` +
+		`<ContextId>c-1</ContextId><SyncCall>false</SyncCall><RequireUserMatch>true</RequireUserMatch><CallerName>radius</CallerName>` +
+		`<CallerIP>UNKNOWN:</CallerIP></BeginTwoWayAuthenticationRequest>`; string(begin) != want {
+		t.Errorf("Begin = %s\nwant    %s", begin, want)
+	}
+	ending, err := strongauth.EndRequest(session, "c-1", kim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `<EndTwoWayAuthenticationRequest><Version>1.0</Version><SessionId>` + session + `</SessionId><ContextId>c-1</ContextId>` +
+		`<AdditionalAuthData></AdditionalAuthData><UserPrincipalName>` + kim + `</UserPrincipalName></EndTwoWayAuthenticationRequest>`; string(ending) != want {
+		t.Errorf("End = %s\nwant  %s", ending, want)
+	}
+}
+
 func FuzzNothingButACompletePositiveAnswerIsAnApproval(f *testing.F) {
 	for _, value := range []string{"Success", "PhoneAppDenied", "AuthenticationPending", "Suc<!-- -->cess", "&#83;uccess", "<![CDATA[Success]]>"} {
 		for _, result := range []string{"true", "false", "challenge", ""} {
@@ -91,7 +161,7 @@ func FuzzNothingButACompletePositiveAnswerIsAnApproval(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		out, err := microsoft365.JudgeEnd(raw, session, kim)
+		out, err := judgeEnd(raw, session, kim)
 		if err != nil && out.Verdict != providers.Unavailable {
 			t.Fatalf("outcome = %+v with error %v", out, err)
 		}

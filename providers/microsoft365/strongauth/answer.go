@@ -1,4 +1,4 @@
-package microsoft365
+package strongauth
 
 import (
 	"bytes"
@@ -8,54 +8,14 @@ import (
 	"strings"
 )
 
-// beginRequest asks for a push. The service reads elements in the order of its contract and overlooks what stands elsewhere.
-type beginRequest struct {
-	XMLName       xml.Name `xml:"BeginTwoWayAuthenticationRequest"`
-	Version       string
-	UPN           string `xml:"UserPrincipalName"`
-	Lcid          string
-	Method        string     `xml:"AuthenticationMethodId"`
-	Properties    properties `xml:"AuthenticationMethodProperties"`
-	ContextID     string     `xml:"ContextId"`
-	Sync          bool       `xml:"SyncCall"`
-	RequireUser   bool       `xml:"RequireUserMatch"`
-	CallerName    string
-	CallerAddress string `xml:"CallerIP"`
-}
+// ErrMalformed says that what was read is not an answer of the Connector's. It quotes none of it.
+var ErrMalformed = errors.New("not an answer of the Connector's")
 
-type properties struct {
-	Arrays string     `xml:"xmlns:a,attr"`
-	Items  []property `xml:"a:KeyValueOfstringstring"`
-}
+// MaxAnswer is the size in bytes above which Parse takes nothing.
+const MaxAnswer = 64 << 10
 
-type property struct {
-	Key   string `xml:"a:Key"`
-	Value string `xml:"a:Value"`
-}
-
-// endRequest asks how a session ended.
-type endRequest struct {
-	XMLName   xml.Name `xml:"EndTwoWayAuthenticationRequest"`
-	Version   string
-	SessionID string `xml:"SessionId"`
-	ContextID string `xml:"ContextId"`
-	Data      string `xml:"AdditionalAuthData"`
-	UPN       string `xml:"UserPrincipalName"`
-}
-
-func newBegin(upn, contextID string) beginRequest {
-	return beginRequest{
-		Version: "1.0", UPN: upn, Lcid: "en-us", Method: "PhoneAppNotification",
-		Properties: properties{
-			Arrays: "http://schemas.microsoft.com/2003/10/Serialization/Arrays",
-			Items:  []property{{"OverrideVoiceOtp", "false"}},
-		},
-		ContextID: contextID, RequireUser: true, CallerName: "radius", CallerAddress: "UNKNOWN:",
-	}
-}
-
-// answer is what Begin or End said. An element that is absent, or nil, is "".
-type answer struct {
+// Answer is what Begin or End said. An element that is absent, or nil, is "".
+type Answer struct {
 	Value    string // Result/Value
 	Result   string // AuthenticationResult: true, false or challenge
 	Session  string
@@ -65,19 +25,19 @@ type answer struct {
 }
 
 const (
-	maxXML   = 64 << 10
 	maxDepth = 16
 	maxText  = 4 << 10 // of an element that is read
 	nilSpace = "http://www.w3.org/2001/XMLSchema-instance"
 )
 
-// parseAnswer reads one answer whose root has the given name. Namespaces are overlooked, since the service's differ; places
-// and numbers are not: each element that is read stands where the contract has it, once, with nothing in it but text. There
-// is no document type and no entity but XML's own.
-func parseAnswer(raw []byte, root string) (answer, error) {
-	var a answer
-	if len(raw) > maxXML {
-		return answer{}, errMalformed
+// Parse reads one answer to Begin or to End. Namespaces are overlooked, since the service's differ; places and numbers are not: each
+// element that is read stands where the contract has it, once, with nothing in it but text. There is no document type and
+// no entity but XML's own.
+func Parse(raw []byte, call string) (Answer, error) {
+	var a Answer
+	root := call + "Response"
+	if len(raw) > MaxAnswer {
+		return Answer{}, ErrMalformed
 	}
 	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // .NET likes to write a byte order mark
 	r := reader{dec: xml.NewDecoder(bytes.NewReader(raw)), fields: map[string]*string{
@@ -85,7 +45,7 @@ func parseAnswer(raw []byte, root string) (answer, error) {
 		root + "/UserPrincipalName": &a.UPN, root + "/AffinityUrl": &a.Affinity, root + "/ValidEntropyNumber": &a.Entropy,
 	}, once: map[string]bool{root + "/Result": true}, seen: map[string]bool{}}
 	if err := r.document(root); err != nil {
-		return answer{}, errMalformed
+		return Answer{}, ErrMalformed
 	}
 	return a, nil
 }
@@ -105,7 +65,7 @@ func (r *reader) document(root string) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			if !found {
-				return errMalformed
+				return ErrMalformed
 			}
 			return nil
 		case err != nil:
@@ -114,7 +74,7 @@ func (r *reader) document(root string) error {
 		switch t := t.(type) {
 		case xml.StartElement:
 			if found || t.Name.Local != root {
-				return errMalformed
+				return ErrMalformed
 			}
 			found = true
 			if err := r.element(root, t, 1); err != nil {
@@ -122,15 +82,15 @@ func (r *reader) document(root string) error {
 			}
 		case xml.CharData:
 			if strings.Trim(string(t), " \t\r\n") != "" {
-				return errMalformed
+				return ErrMalformed
 			}
 		case xml.ProcInst:
 			if !first || t.Target != "xml" {
-				return errMalformed
+				return ErrMalformed
 			}
 		case xml.Comment:
 		default: // a document type
-			return errMalformed
+			return ErrMalformed
 		}
 	}
 }
@@ -139,7 +99,7 @@ func (r *reader) document(root string) error {
 func (r *reader) element(path string, start xml.StartElement, depth int) error {
 	field := r.fields[path]
 	if depth > maxDepth || (field != nil || r.once[path]) && r.seen[path] {
-		return errMalformed
+		return ErrMalformed
 	}
 	r.seen[path] = true
 	var text strings.Builder
@@ -151,7 +111,7 @@ func (r *reader) element(path string, start xml.StartElement, depth int) error {
 		switch t := t.(type) {
 		case xml.StartElement:
 			if field != nil {
-				return errMalformed
+				return ErrMalformed
 			}
 			if err := r.element(path+"/"+t.Name.Local, t, depth+1); err != nil {
 				return err
@@ -163,17 +123,17 @@ func (r *reader) element(path string, start xml.StartElement, depth int) error {
 			return fill(field, start, text.String())
 		case xml.CharData:
 			if field != nil && text.Len()+len(t) > maxText {
-				return errMalformed
+				return ErrMalformed
 			}
 			if field != nil {
 				text.Write(t)
 			}
 		case xml.Comment:
 			if field != nil { // a comment in a value is how two readers come to see two values
-				return errMalformed
+				return ErrMalformed
 			}
 		default:
-			return errMalformed
+			return ErrMalformed
 		}
 	}
 }
@@ -182,7 +142,7 @@ func fill(field *string, start xml.StartElement, text string) error {
 	*field = strings.Trim(text, " \t\r\n")
 	for _, a := range start.Attr {
 		if a.Name.Local == "nil" && (a.Name.Space == nilSpace || a.Name.Space == "i") && (a.Value == "true" || a.Value == "1") && *field != "" {
-			return errMalformed
+			return ErrMalformed
 		}
 	}
 	return nil
