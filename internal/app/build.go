@@ -37,7 +37,12 @@ func newJudge(c config.Config, key []byte, log *slog.Logger, loaded func(string,
 	if err != nil {
 		return judge{}, fmt.Errorf("load catalog: %w", err)
 	}
-	parser, err := operation.New(operation.Options{Catalog: cat, Key: key, MaxDecoded: int64(c.Limits.Body)})
+	if cat, err = cat.With(c.Upstream.APIs); err != nil {
+		return judge{}, fmt.Errorf("upstream.apis: %w", err)
+	}
+	parser, err := operation.New(operation.Options{
+		Catalog: cat, Key: key, MaxDecoded: int64(c.Limits.Body), OwnClients: ownClients(c),
+	})
 	if err != nil {
 		return judge{}, err
 	}
@@ -54,6 +59,16 @@ func newJudge(c config.Config, key []byte, log *slog.Logger, loaded func(string,
 	}
 	hosts := append(cat.Hosts(), c.Upstream.Intercept...)
 	return judge{cat, parser, engine, hosts}, nil
+}
+
+// ownClients are the applications by which people are verified: no agent gets tokens of theirs.
+func ownClients(c config.Config) (out []string) {
+	for _, p := range c.Providers {
+		if p.ClientID != "" {
+			out = append(out, p.ClientID)
+		}
+	}
+	return out
 }
 
 func (s *Sidecar) build(ctx context.Context, o Options) error {

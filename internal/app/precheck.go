@@ -36,6 +36,11 @@ func checkPatterns(c config.Config) (out []config.Problem) {
 			out = append(out, config.Problem{Path: path, Text: strings.TrimPrefix(err.Error(), "proxy: ")})
 		}
 	}
+	if with, err := cat.With(c.Upstream.APIs); err != nil {
+		out = append(out, config.Problem{Path: "upstream.apis", Text: strings.TrimPrefix(err.Error(), "catalog: ")})
+	} else {
+		cat = with
+	}
 	hosts := cat.Hosts()
 	for i, p := range c.Upstream.Intercept {
 		errs := proxy.CheckPatterns([]string{p}, nil)

@@ -1,6 +1,9 @@
 package catalog
 
 import (
+	"errors"
+	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -45,6 +48,51 @@ func (c *Catalog) ByPath(segments []string) (*API, []string, bool) {
 
 // maxHome is how many segments a path of self_hosted has at most.
 const maxHome = 4
+
+// With returns a catalog that knows more hosts: those that are a customer's own and speak an API that is known, each with the
+// name of its API. An Okta org's own domain is one, a GitHub Enterprise Server another. A host that is somebody's already
+// stays that.
+func (c *Catalog) With(hosts map[string]string) (*Catalog, error) {
+	out := *c
+	out.exact, out.suffixes, out.hosts = maps.Clone(c.exact), maps.Clone(c.suffixes), slices.Clone(c.hosts)
+	out.customers = map[string]bool{}
+	l := loader{catalog: &out}
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		name := hosts[host]
+		a, ok := c.apis[name]
+		switch {
+		case !ok:
+			l.problem("%s: no API is called %q; there are %s", host, name, strings.Join(c.Names(), ", "))
+		case a.semantics.AWS != nil:
+			l.problem("%s: an API of %s is told by its host's name, so it cannot have another", host, name)
+		default:
+			if other, taken := c.ByHost(strings.TrimPrefix(host, "*.")); taken {
+				l.problem("%s: the host is one of %s already", host, other.name)
+				continue
+			}
+			l.host(host, host, a)
+			out.customers[host] = true
+		}
+	}
+	if err := errors.Join(l.problems...); err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	slices.Sort(out.hosts)
+	return &out, nil
+}
+
+// Customer reports whether the host speaks an API without being one of its own: With said so.
+func (c *Catalog) Customer(host string) bool {
+	if c.customers[host] {
+		return true
+	}
+	for _, tail, found := strings.Cut(host, "."); found; _, tail, found = strings.Cut(tail, ".") {
+		if c.customers["*."+tail] {
+			return true
+		}
+	}
+	return false
+}
 
 // Labels returns the labels that a host has before the name it is known by: [bucket s3 us-east-1] of
 // bucket.s3.us-east-1.amazonaws.com where the pattern is *.amazonaws.com.

@@ -113,3 +113,50 @@ func TestAFamilyThatACallBelongsToIsToldOfToo(t *testing.T) {
 		t.Errorf("%s also %q, want user.remove also codes.read", m.Name, m.Also)
 	}
 }
+
+func TestACustomersHostSpeaksTheAPIThatItIsSaidToSpeak(t *testing.T) {
+	c := loadFile(t, hosted)
+	with, err := c.With(map[string]string{"id.customer.test": "hosted", "*.git.customer.test": "hosted"})
+	if err != nil {
+		t.Fatalf("With: %v", err)
+	}
+	for host, want := range map[string]bool{
+		"id.customer.test": true, "a.git.customer.test": true, "b.a.git.customer.test": true,
+		"git.customer.test": false, "x.id.customer.test": false, "customer.test": false,
+	} {
+		if _, ok := with.ByHost(host); ok != want || with.Customer(host) != want {
+			t.Errorf("%s: ByHost %v, Customer %v, want %v", host, ok, with.Customer(host), want)
+		}
+	}
+	if _, ok := with.ByHost("a.example.com"); !ok || with.Customer("a.example.com") {
+		t.Error("the API's own host is lost, or taken for a customer's")
+	}
+	if !slices.Contains(with.Hosts(), "*.git.customer.test") || !slices.IsSorted(with.Hosts()) {
+		t.Errorf("Hosts = %v", with.Hosts())
+	}
+	if _, ok := c.ByHost("id.customer.test"); ok || len(c.Hosts()) == len(with.Hosts()) || c.Customer("id.customer.test") {
+		t.Error("With changed the catalog it was asked of")
+	}
+}
+
+func TestAHostThatCannotSpeakAnAPIIsAnErrorThatSaysWhy(t *testing.T) {
+	c, err := catalog.Load(fstest.MapFS{
+		"a.json": {Data: []byte(hosted)},
+		"b.json": {Data: []byte(`{"api": "cloud", "hosts": ["*.cloud.test"], "semantics": {"aws": {"rpc": ["iam"]}}}`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]string{
+		"a.test": `no API is called "nobody"; there are cloud, hosted`, "b.test": "told by its host's name", "x.example.com": "one of hosted already",
+		"*.example.com": "already one of hosted", "C.test": "not a lower-case name", "https://d.test": "not a lower-case name", "e.test:443": "not a lower-case name",
+	} {
+		api := map[string]string{"a.test": "nobody", "b.test": "cloud"}[host]
+		if api == "" {
+			api = "hosted"
+		}
+		if _, err := c.With(map[string]string{host: api}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("With(%s) = %v, want %q", host, err, want)
+		}
+	}
+}

@@ -22,6 +22,8 @@ type Catalog struct {
 	suffixes map[string]*API // host pattern without its "*."
 	homes    map[string]home // path on a host that nobody owns
 	hosts    []string
+
+	customers map[string]bool // host patterns that With added
 }
 
 // API is one admin API: its hosts, how its servers read a URL, and its operations.

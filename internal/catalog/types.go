@@ -68,6 +68,9 @@ type Semantics struct {
 	// PowerShell: nobody can tell what it does, so it is uninspectable.
 	Unreadable []string `json:"unreadable"`
 
+	// Tokens says that clients get their tokens here. A request that names a client of the sidecar's own is held against it.
+	Tokens bool `json:"tokens"`
+
 	// QuotedSlashes says that a key in quotes may have slashes: getFileByServerRelativeUrl('/sites/hr/a.docx').
 	QuotedSlashes bool `json:"quoted_slashes"`
 

@@ -66,6 +66,7 @@ type CA struct {
 // Upstream says where calls may go, and how.
 type Upstream struct {
 	Intercept    []string          `yaml:"intercept"`
+	APIs         map[string]string `yaml:"apis"` // host or *.host of yours → the API of the catalog that it speaks; intercepted
 	Tunnel       []string          `yaml:"tunnel"`
 	Resolve      map[string]string `yaml:"resolve"`
 	RootCAs      string            `yaml:"root_cas" path:"file"`

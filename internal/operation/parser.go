@@ -22,6 +22,10 @@ type Options struct {
 	Catalog    *catalog.Catalog
 	Key        []byte // of the keyed hash that stands for opaque credentials; random when empty, so digests then end with the process
 	MaxDecoded int64  // largest body after content decoding; 0 is 10 MiB
+
+	// OwnClients are the ids of the applications by which the sidecar itself verifies people. A request for a token that names
+	// one is the operation auth.token.verification_backend.
+	OwnClients []string
 }
 
 // Parser reads requests. It is safe for concurrent use.
@@ -30,6 +34,7 @@ type Parser struct {
 	key        []byte
 	maxDecoded int64
 	tokens     tokens
+	own        []string // lower case
 }
 
 // New makes a Parser. It needs a catalog.
@@ -41,6 +46,11 @@ func New(o Options) (*Parser, error) {
 		return nil, errors.New("operation: MaxDecoded is negative")
 	}
 	p := &Parser{catalog: o.Catalog, key: slices.Clone(o.Key), maxDecoded: o.MaxDecoded}
+	for _, id := range o.OwnClients {
+		if id = strings.ToLower(strings.TrimSpace(id)); id != "" {
+			p.own = append(p.own, id)
+		}
+	}
 	if p.maxDecoded == 0 {
 		p.maxDecoded = defaultMaxDecoded
 	}
@@ -92,6 +102,7 @@ func (p *Parser) parse(r Request) (Call, error) {
 	if err != nil {
 		return Call{}, err
 	}
+	s.own = p.namesOwnClient(t, h, b, &s.sem)
 	call := Call{API: s.name(), FalseEncoding: falseLabel, Digest: p.digest(r, h, t, &s.sem, octets)}
 	call.SignedAt, call.SignedUntil = signingTimes(h, t, &s.sem)
 	whole := reading{method: r.Method, target: t, headers: h.forPolicy(), body: b, digest: call.Digest}
@@ -117,11 +128,20 @@ func (p *Parser) parse(r Request) (Call, error) {
 	return call, nil
 }
 
-// locate reads the target, and on a host that no API owns finds the API that lives under its path.
+// locate reads the target, and on a host that no API owns finds the API that lives under its path. A customer's host that speaks
+// an API may have it there too.
 func (p *Parser) locate(raw string, s *surface) (target, error) {
 	t, err := readTarget(raw, &s.sem, false)
-	if err != nil || s.api != nil {
+	if err != nil {
 		return t, err
+	}
+	if s.api != nil {
+		if p.catalog.Customer(s.host) {
+			if api, segments, ok := p.catalog.ByPath(t.segments); ok && api == s.api {
+				t.segments = segments
+			}
+		}
+		return t, nil
 	}
 	api, segments, ok := p.catalog.ByPath(t.segments)
 	if !ok {
@@ -178,6 +198,7 @@ type surface struct {
 	host string
 	api  *catalog.API // nil: no API owns the host
 	sem  catalog.Semantics
+	own  bool // the request names an application of the sidecar's own
 }
 
 func (s *surface) name() string {
@@ -281,6 +302,9 @@ func (s *surface) operation(r reading) (policy.Operation, [][]string) {
 		ChangesFactor: m.ChangesFactor,
 	}
 	describe(&op, s.host, r)
+	if s.own {
+		disowned(&op)
+	}
 	return op, m.Secrets
 }
 
