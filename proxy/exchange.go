@@ -41,6 +41,8 @@ type exchange struct {
 	known    bool // identity has been asked for
 	call     operation.Call
 
+	resembles *policy.Operation // of a request that could not be read: the sensitive operation it looks like
+
 	decision policy.Decision // of the whole
 	parts    []policy.Decision
 	again    bool // decision is the second one
@@ -252,6 +254,9 @@ func (ex *exchange) decide(ctx context.Context, code refusal.Code) error {
 	}
 	for _, in := range ex.call.Inputs {
 		e.Operations = append(e.Operations, in.Operation)
+	}
+	if len(e.Operations) == 0 && ex.resembles != nil { // what was tried, for whoever looks for it; Code says that it could not be read
+		e.Operations = append(e.Operations, *ex.resembles)
 	}
 	if ex.call.Digest != (policy.Digest{}) {
 		e.Digest = &ex.call.Digest

@@ -141,7 +141,11 @@ type parser struct{}
 
 func (parser) Parse(r operation.Request) (operation.Call, error) {
 	if strings.Contains(string(r.Body), "ambiguous") {
-		return operation.Call{}, &operation.Uninspectable{Why: "the body is ambiguous"}
+		u := &operation.Uninspectable{Why: "the body is ambiguous"}
+		if strings.Contains(string(r.Body), "password") {
+			u.Resembles = &policy.Operation{Name: "user.password.reset", Category: "credential_reset", Sensitive: true, Undone: "The password of bob was not reset"}
+		}
+		return operation.Call{}, u
 	}
 	path, _, _ := strings.Cut(r.Target, "?")
 	sum := sha256.Sum256([]byte(r.Method + "\n" + r.Host + "\n" + r.Target + "\n" + http.Header(r.Header).Get("Authorization") + "\n" + string(r.Body)))

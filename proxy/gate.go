@@ -35,6 +35,9 @@ func (s *Server) exchange(ctx context.Context, ex *exchange, to destination, w h
 	if ex.call, err = s.o.Parser.Parse(operation.Request{
 		Method: r.Method, Scheme: "https", Host: ex.host, Target: ex.target, Header: ex.header, Body: ex.body,
 	}); err != nil {
+		if u, ok := asUninspectable(err); ok {
+			ex.resembles = u.Resembles
+		}
 		return unread(err)
 	}
 	return s.gate(ctx, ex, wait, w)

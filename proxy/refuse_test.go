@@ -139,6 +139,21 @@ func TestWhatIsNoOrdinaryCallIsRefused(t *testing.T) {
 	}
 }
 
+func TestTheJournalSaysWhatAnUnreadableRequestLooksLike(t *testing.T) {
+	for body, want := range map[string]string{"ambiguous password": "user.password.reset", "ambiguous": ""} {
+		w := newWorld(t, nil)
+		w.want(w.do(w.agent(false, nil), "PATCH", "https://"+apiHost+"/v1.0/users/bob", body, alice()), 403, "uninspectable")
+		e := w.journal.of(t, audit.Decision, 1)[0]
+		got := ""
+		for _, op := range e.Operations {
+			got += op.Name
+		}
+		if got != want || e.Effect != "deny" || e.Code != "uninspectable" {
+			t.Errorf("%s: operations %q, effect %s, code %s, want %q denied", body, got, e.Effect, e.Code, want)
+		}
+	}
+}
+
 func TestEveryRequestOfAConnectionIsBoundAgain(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.inside(apiHost)
