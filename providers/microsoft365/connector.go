@@ -77,7 +77,7 @@ func (c *connector) end(ctx context.Context, tx transaction) (strongauth.Answer,
 	}
 	body, err := strongauth.EndRequest(tx.Session, tx.Context, tx.UPN)
 	if err != nil {
-		return strongauth.Answer{}, errMalformed
+		return strongauth.Answer{}, strongauth.ErrMalformed
 	}
 	a, err := c.call(ctx, c.poll, "end", tx.Host, strongauth.End, token, body)
 	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnauthorized {
@@ -90,7 +90,7 @@ func (c *connector) end(ctx context.Context, tx transaction) (strongauth.Answer,
 func (c *connector) call(ctx context.Context, client *http.Client, name, host, method, token string, body []byte) (strongauth.Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, host+connectorPath+"/"+method, bytes.NewReader(body))
 	if err != nil {
-		return strongauth.Answer{}, errMalformed
+		return strongauth.Answer{}, strongauth.ErrMalformed
 	}
 	req.GetBody = nil // nothing may send this a second time
 	req.Header.Set("Authorization", "Bearer "+token)

@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/url"
 	"time"
-
-	"countersign/providers/microsoft365/strongauth"
 )
 
 var (
@@ -23,7 +21,7 @@ var (
 	errTooLarge  = errors.New("answer is larger than any of Microsoft's")
 	errTimeout   = errors.New("no answer in time")
 	errBroken    = errors.New("connection broke or the answer was not HTTP")
-	errMalformed = strongauth.ErrMalformed // said of Graph's answers too
+	errMalformed = errors.New("not an answer of Graph's")
 )
 
 // Error is an answer of Microsoft's that is not the one asked for. It carries a status and a code only: texts and bodies
@@ -92,7 +90,7 @@ func cause(err error) error {
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return e
 	}
-	for _, known := range []error{errTooLarge, context.Canceled, io.ErrUnexpectedEOF, io.EOF} {
+	for _, known := range []error{errTooLarge, errMalformed, context.Canceled, io.ErrUnexpectedEOF, io.EOF} {
 		if errors.Is(err, known) {
 			return known
 		}

@@ -3,7 +3,7 @@ package microsoft365
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,15 +23,22 @@ var noFactor = []string{"passwordAuthenticationMethod", "emailAuthenticationMeth
 
 const authenticatorType = "microsoftAuthenticatorAuthenticationMethod"
 
+// dead is why a search for somebody led nowhere.
+type dead struct {
+	verdict providers.Verdict
+	why     string
+	err     error // where it is for want of an answer of the directory's that can be used
+}
+
 // find turns a requester into somebody of the directory, by object id where the assertion carried one, else by UPN, and
-// looks what they have registered. Where that leads nowhere the attempt says why: nobody is asked.
+// looks what they have registered. Where that leads nowhere it says why, and nobody is asked.
 //
 // Somebody without any method is asked in no way at all: a sign-in would offer to register one, to whoever has the password.
-func (v *Verifier) find(ctx context.Context, p providers.Person) (person, *providers.Attempt) {
-	no := func(verdict providers.Verdict, why string) (person, *providers.Attempt) {
-		a := v.unasked(verdict, why)
-		return person{}, &a
+func (v *Verifier) find(ctx context.Context, p providers.Person) (person, *dead) {
+	no := func(verdict providers.Verdict, why string) (person, *dead) {
+		return person{}, &dead{verdict: verdict, why: why}
 	}
+	lost := func(why string, err error) (person, *dead) { return person{}, &dead{providers.Unavailable, why, err} }
 	key := strings.ToLower(p.ObjectID)
 	switch {
 	case p.TenantID != "" && !strings.EqualFold(p.TenantID, v.tenant):
@@ -45,31 +52,42 @@ func (v *Verifier) find(ctx context.Context, p providers.Person) (person, *provi
 	}
 	u, err := v.graph.user(ctx, key)
 	if err != nil {
-		v.log.WarnContext(ctx, "requester not found in the directory; nobody was asked", slog.Any("error", err))
 		if e, ok := errors.AsType[*Error](err); ok && e.Status == 404 {
 			return no(providers.Unavailable, "requester not in the directory")
 		}
-		return no(providers.Unavailable, "directory not readable")
+		return lost("directory not readable", err)
 	}
 	switch {
 	case !guidShape.MatchString(u.id) || !plainName(u.upn) || u.enabled == nil:
-		return no(providers.Unavailable, "directory answered with half a user")
+		return lost("directory answered with half a user", errMalformed)
 	case u.id != key && !strings.EqualFold(u.upn, key):
-		return no(providers.Unavailable, "directory answered with another user")
+		return lost("directory answered with another user", errMalformed)
 	case !*u.enabled:
 		return no(providers.LockedOut, "account disabled")
 	}
 	types, all, err := v.graph.methods(ctx, u.id)
 	if err != nil {
-		v.log.WarnContext(ctx, "authentication methods not readable; nobody was asked", slog.Any("error", err))
-		return no(providers.Unavailable, "authentication methods not readable")
+		return lost("authentication methods not readable", err)
 	}
 	usable := slices.ContainsFunc(types, func(t string) bool { return t != "" && !slices.Contains(noFactor, t) })
 	switch {
 	case !usable && !all:
-		return no(providers.Unavailable, "authentication methods not read to the end")
+		return lost("authentication methods not read to the end", errMalformed)
 	case !usable:
 		return no(providers.NotEnrolled, "no authentication method")
 	}
 	return person{id: u.id, upn: u.upn, authenticator: slices.Contains(types, authenticatorType)}, nil
+}
+
+// Reachable says whether the person is in the directory and has registered something that the mode can ask by. It reads,
+// and asks nobody.
+func (v *Verifier) Reachable(ctx context.Context, p providers.Person) (bool, error) {
+	who, no := v.find(ctx, p)
+	switch {
+	case no != nil && no.err != nil:
+		return false, fmt.Errorf("microsoft365: reach: %s: %w", no.why, no.err)
+	case no != nil:
+		return false, nil
+	}
+	return who.authenticator || v.mode != Push, nil
 }

@@ -235,6 +235,62 @@ func TestInModeSignInNobodyGetsAPush(t *testing.T) {
 	})
 }
 
+func TestWhoCanBeReachedIsToldWithoutAskingThem(t *testing.T) {
+	const texts, passkey, nothing, off = "sms@contoso.com", "passkey@contoso.com", "nothing@contoso.com", "off@contoso.com"
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, entra.Options{})
+		for _, p := range []entra.Person{
+			{UPN: texts, Methods: []string{entra.OneWaySMS}}, {UPN: passkey, Methods: []string{entra.Passkey}},
+			{UPN: nothing, Methods: []string{}}, {UPN: off, Disabled: true},
+		} {
+			r.person(p)
+		}
+		page := &signIn{}
+		for mode, want := range map[microsoft365.Mode]map[string]bool{
+			microsoft365.Push:           {kim: true},
+			microsoft365.SignIn:         {kim: true, texts: true, passkey: true},
+			microsoft365.PushThenSignIn: {kim: true, texts: true, passkey: true},
+		} {
+			o := r.options()
+			o.Mode, o.SignIn = mode, page
+			if mode == microsoft365.SignIn {
+				o.Connector = microsoft365.Connector{}
+			}
+			v := r.open(o)
+			for _, id := range []string{kim, texts, passkey, nothing, off, "nobody@contoso.com", "", entra.KimID} {
+				if can, err := v.Reachable(t.Context(), providers.Person{ID: id}); can != want[id] || err != nil {
+					t.Errorf("%s: Reachable(%q) = %v, %v; want %v", mode, id, can, err, want[id])
+				}
+			}
+			if can, err := v.Reachable(t.Context(), providers.Person{ID: kim, TenantID: "99999999-aaaa-4bbb-8ccc-000000000009"}); can || err != nil {
+				t.Errorf("%s: Reachable of another directory's = %v, %v", mode, can, err)
+			}
+			for name, f := range map[string]entra.Fault{
+				"users down":    {Path: "/" + kim, Kind: entra.Unavailable},
+				"methods down":  {Path: "/methods", Kind: entra.ServerError},
+				"half a user":   {Path: "/" + kim, Kind: entra.Cut},
+				"another user":  {Path: "/" + kim, Kind: entra.Rewritten, Rewrite: func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(kim), []byte(lee)) }},
+				"no permission": {Path: "/methods", Kind: entra.Raw, Status: 403, Body: `{"error":{"code":"Authorization_RequestDenied","message":"no"}}`},
+			} {
+				f.Host = entra.Graph
+				r.sim.Inject(f)
+				if can, err := v.Reachable(t.Context(), providers.Person{ID: kim}); can || err == nil {
+					t.Errorf("%s, %s: Reachable = %v, %v; want an error", mode, name, can, err)
+				}
+				r.sim.ClearFaults()
+			}
+			over, cancel := context.WithCancel(t.Context())
+			cancel()
+			if can, err := v.Reachable(over, providers.Person{ID: kim}); can || !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: Reachable for nobody any more = %v, %v", mode, can, err)
+			}
+		}
+		if n := len(r.sim.Received(entra.Connector, "")); n != 0 || len(page.asked) != 0 {
+			t.Errorf("%d calls of the Connector and %d sign-ins, want none", n, len(page.asked))
+		}
+	})
+}
+
 func TestNoSecretIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, entra.Options{})

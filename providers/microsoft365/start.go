@@ -26,7 +26,10 @@ func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.
 		return providers.Attempt{}, err
 	}
 	if no != nil {
-		return *no, nil
+		if no.err != nil {
+			v.log.WarnContext(ctx, "requester cannot be asked; nobody was", slog.String("why", no.why), slog.Any("error", no.err))
+		}
+		return v.unasked(no.verdict, no.why), nil
 	}
 	if v.mode == SignIn {
 		return v.askToSignIn(ctx, who, c)
@@ -65,14 +68,14 @@ func (v *Verifier) push(ctx context.Context, who person) (a providers.Attempt, n
 	m, known := strongauth.MeaningOf(ans.Value)
 	switch {
 	case ans.UPN != "" && !strings.EqualFold(ans.UPN, who.upn):
-		return providers.Attempt{}, false, fmt.Errorf("%w: %w", ErrUnknownAsk, errMalformed)
+		return providers.Attempt{}, false, fmt.Errorf("%w: %w", ErrUnknownAsk, strongauth.ErrMalformed)
 	case ans.Result == "challenge":
 		// The Connector waits for a code that somebody would have to type. Nothing was approved, and no push was shown.
 		return v.unasked(providers.Unavailable, detail), true, nil
 	case ans.Value == "Success" || ans.Value == "AuthenticationPending":
 		// The session has begun, no more than that, whatever else the answer says.
 		if !sessionShape.MatchString(ans.Session) {
-			return providers.Attempt{}, false, fmt.Errorf("%w: %w", ErrUnknownAsk, errMalformed)
+			return providers.Attempt{}, false, fmt.Errorf("%w: %w", ErrUnknownAsk, strongauth.ErrMalformed)
 		}
 		return providers.Attempt{Asked: true, Transaction: tx.String(), Code: number(ans.Entropy)}, false, nil
 	case known && m.Answered:
