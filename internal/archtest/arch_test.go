@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"internal/sim/traceless":            {},
 	"internal/notify":                   {},
 	"internal/decisionlog":              {"policy"},
-	"internal/holdmodel":                {},
+	"internal/holdmodel":                {"policy", "providers", "internal/hold"},
 }
 
 // wiring packages may import anything of ours.
