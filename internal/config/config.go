@@ -188,7 +188,7 @@ func Default() Config {
 		},
 		Verification: Verification{
 			Timeout: 5 * time.Minute, MaxWait: 55 * time.Second, Resume: 2 * time.Minute, MaxHolds: 10000,
-			Budget: Budget{Interval: 10 * time.Second, Per15m: 5, PerDay: 30, Denials: 2, CooloffAfterDenial: 15 * time.Minute, PerAgent15m: 60, PerTenant15m: 600},
+			Budget: Budget{Interval: 10 * time.Second, Per15m: 5, PerDay: 30, Denials: 2, CooloffAfterDenial: 15 * time.Minute},
 		},
 		Ledger:    Ledger{Dir: "state/ledger", Replicas: 3, Bucket: "countersign"},
 		Journal:   Journal{Path: "state/journal.jsonl"},

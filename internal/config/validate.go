@@ -138,10 +138,14 @@ func (c Config) verification(ch *checks) {
 	if v.MaxHolds < 1 {
 		ch.fail("verification.max_holds", "must be at least 1")
 	}
-	for path, n := range map[string]int{"per_15m": v.Budget.Per15m, "per_day": v.Budget.PerDay, "denials": v.Budget.Denials,
-		"per_agent_15m": v.Budget.PerAgent15m, "per_tenant_15m": v.Budget.PerTenant15m} {
+	for path, n := range map[string]int{"per_15m": v.Budget.Per15m, "per_day": v.Budget.PerDay, "denials": v.Budget.Denials} {
 		if n < 1 {
 			ch.fail("verification.budget."+path, "must be at least 1")
+		}
+	}
+	for path, n := range map[string]int{"per_agent_15m": v.Budget.PerAgent15m, "per_tenant_15m": v.Budget.PerTenant15m} {
+		if n < 0 {
+			ch.fail("verification.budget."+path, "must be 0 for no ceiling, or more")
 		}
 	}
 }

@@ -35,9 +35,12 @@ func (d *Desk) accountsOf(s policy.Subject) accounts {
 	if tenant == "" {
 		tenant = domainOf(q.ID)
 	}
-	a.ceilings = []ceiling{
-		{agentPrefix + hash(s.Agent), "per_agent", d.o.Budget.PerAgent15m},
-		{tenantPrefix + hash(tenant), "per_tenant", d.o.Budget.PerTenant15m},
+	// Each is one document that every push of the agent or in the tenant changes, so nobody pays for one that is not wanted.
+	if most := d.o.Budget.PerAgent15m; most > 0 {
+		a.ceilings = append(a.ceilings, ceiling{agentPrefix + hash(s.Agent), "per_agent", most})
+	}
+	if most := d.o.Budget.PerTenant15m; most > 0 {
+		a.ceilings = append(a.ceilings, ceiling{tenantPrefix + hash(tenant), "per_tenant", most})
 	}
 	return a
 }

@@ -11,15 +11,15 @@ import (
 
 // Budget bounds what one person is asked, over all their holds, all providers and all replicas, so that nobody can be worn
 // down by pushes (invariant I10), and what one agent and one tenant start, so that an agent that runs wild does not ring
-// every phone there is. A zero field takes the default that its comment names; there is no unlimited.
+// every phone there is. A zero field takes the default that its comment names; a person's budget has no unlimited.
 type Budget struct {
 	Interval           time.Duration // 10s: between a push's end and the next push
 	Per15m             int           // 5: pushes in 15 minutes that were not approved
 	PerDay             int           // 30: pushes in 24 hours
 	Denials            int           // 2: denials in 15 minutes that start a cool-off
 	CooloffAfterDenial time.Duration // 15m: how long it lasts
-	PerAgent15m        int           // 60: pushes started for one agent in 15 minutes
-	PerTenant15m       int           // 600: pushes started in one tenant, or one domain where no tenant is known, in 15 minutes
+	PerAgent15m        int           // pushes started for one agent in 15 minutes; 0: no ceiling
+	PerTenant15m       int           // the same in one tenant, or one domain where no tenant is known; 0: no ceiling
 }
 
 const (
@@ -56,12 +56,6 @@ func (b Budget) withDefaults() (Budget, error) {
 	}
 	if b.CooloffAfterDenial == 0 {
 		b.CooloffAfterDenial = 15 * time.Minute
-	}
-	if b.PerAgent15m == 0 {
-		b.PerAgent15m = 60
-	}
-	if b.PerTenant15m == 0 {
-		b.PerTenant15m = 600
 	}
 	return b, nil
 }
