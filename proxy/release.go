@@ -78,6 +78,9 @@ func (ex *exchange) redeemed(ctx context.Context, evidence *policy.Evidence) err
 	e := ex.event(audit.Redeemed)
 	e.Digest, e.Evidence, e.Revision = &ex.call.Digest, evidence, ex.decision.Revision
 	e.Provider, e.Transaction = ex.hold.Provider, ex.hold.Transaction
+	if ex.hold.Revision != e.Revision { // the policy was reloaded, or another replica with another one asked
+		e.Asked = ex.hold.Revision
+	}
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
 	if err := ex.s.o.Recorder.Record(ctx, e); err != nil {

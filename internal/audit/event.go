@@ -52,7 +52,8 @@ type Event struct {
 	Digest     *policy.Digest     `json:"digest,omitempty"`
 	Effect     string             `json:"effect,omitempty"`
 	Reasons    []policy.Reason    `json:"reasons,omitempty"`
-	Revision   string             `json:"revision,omitempty"` // of the policy
+	Revision   string             `json:"revision,omitempty"`       // of the policy
+	Asked      string             `json:"asked_revision,omitempty"` // of the policy that asked the person, in Redeemed, if that was another
 
 	State       string           `json:"state,omitempty"` // of the hold
 	Provider    string           `json:"provider,omitempty"`

@@ -56,6 +56,10 @@ type options struct {
 	graph    string // address of another Graph, with graphCA for its certificate
 	graphCA  []byte
 	level    slog.Level // of the log; everything for 0
+
+	files     map[string][]byte // put beside sidecar.yaml
+	callback  string            // address of the callback listener
+	providers string            // more lines of the providers section
 }
 
 func start(t testing.TB, o options) *rig {
@@ -90,6 +94,9 @@ func start(t testing.TB, o options) *rig {
 	}
 	r.write("graph-ca.pem", o.graphCA)
 	r.write("duo-ca.pem", r.duo.CertPEM())
+	for name, content := range o.files {
+		r.write(name, content)
+	}
 	r.write("sidecar.yaml", []byte(r.yaml(o)))
 	r.run()
 	return r
@@ -108,7 +115,7 @@ func (r *rig) yaml(o options) string {
 		verification = "verification: {budget: {interval: 0s, per_15m: 50, denials: 50}}"
 	}
 	return fmt.Sprintf(`
-listen: {proxy: 127.0.0.1:0, reverse: 127.0.0.1:0, control: 127.0.0.1:0}
+listen: {proxy: 127.0.0.1:0, reverse: 127.0.0.1:0, control: 127.0.0.1:0, callback: "%[8]s"}
 upstream:
   resolve: {graph.microsoft.com: "%[1]s", login.microsoftonline.com: "%[1]s"}
   root_cas: graph-ca.pem
@@ -117,9 +124,10 @@ requester:
 control: {token: %[3]s}
 providers:
   duo: {type: duo, host: "%[4]s", integration_key: "%[5]s", secret_key: "${env:DUO_SKEY}", root_cas: duo-ca.pem}
+%[9]s
 %[6]s
 %[7]s
-`, o.graph, issuer, ctlToken, r.duo.Host(), r.duo.IntegrationKey(), verification, o.extra)
+`, o.graph, issuer, ctlToken, r.duo.Host(), r.duo.IntegrationKey(), verification, o.extra, o.callback, o.providers)
 }
 
 // run starts the sidecar on the file in the rig's folder.
