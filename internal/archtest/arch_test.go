@@ -41,6 +41,7 @@ var allowed = map[string][]string{
 	"internal/sim/graph":  {},
 	"internal/archtest":   {},
 	"examples/quickstart": {"internal/app/demo"},
+	"examples/notify":     {},
 
 	"providers/providertest":    {"providers"},
 	"internal/ledger/storetest": {"internal/hold"},

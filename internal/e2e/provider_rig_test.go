@@ -46,7 +46,7 @@ type players struct {
 	sink      int // so many deliveries are refused first
 }
 
-const connectorSecret = "connector~secret.0123456789-ABCDEF" //nolint:gosec // of a simulated application
+const connectorSecret = "connector~secret.0123456789-ABCDEF" // of a simulated application
 
 // rehearse starts the services. open starts the sidecar.
 func rehearse(t testing.TB, p players) *stage {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-const sinkSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" //nolint:gosec // of a receiver in this process
+const sinkSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" // of a receiver in this process
 
 // told is one event as a receiver got it.
 type told struct {

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Runs this example's sidecar.yaml between simulators; nothing leaves the machine.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+go test -count 1 -run '^TestTheExampleMicrosoft365Works$|^TestAReceiver' ./internal/e2e
