@@ -120,9 +120,13 @@ func (m *model) concludeAgain(s *state, r ref) {
 func (m *model) concludeStore(s *state, r ref) {
 	p := s.proc(r)
 	key, next := m.key[p.hold], p.next
+	var err error
+	if p.end == notRecorded {
+		err = hold.ErrJournal // that is what the conclusion came to
+	}
 	m.store(s, r, key, true, func(n *state) {
 		m.put(n, key, next, r)
-		m.concluded(n, r, nil)
+		m.concluded(n, r, err)
 	}, func(n *state) {
 		n.proc(r).to(p.pc)
 		n.proc(r).clear(ready)

@@ -10,7 +10,11 @@ func (m *model) wait(s *state, r ref) {
 	doc := s.doc[m.key[r.i]]
 	k := m.rec(doc)
 	switch {
-	case doc == 0: // a removed hold is told to nobody; its time ends the wait
+	case doc == 0 && m.time(s.now).After(m.expires(s, p.hold).Add(pushGrace)): // a removed hold is told to nobody: its time ends the wait
+		n := *s
+		m.leave(&n, r.i, false, true)
+		m.emit(r, "finds no hold any more", &n)
+	case doc == 0:
 	case k.hold != p.hold:
 		n := *s
 		m.leave(&n, r.i, false, false)

@@ -70,6 +70,37 @@ func (e *explorer) trace(at uint32, last *string) []string {
 	return out
 }
 
+// Run follows one run of c to its end and tells its steps: whoever can go on does, then a caller comes or a person answers,
+// and only when nothing else happens does the clock move on.
+func Run(c Config) ([]string, error) {
+	m, err := newModel(c)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	s := m.initial()
+	for {
+		var next state
+		line, rank := "", 0
+		m.sink = func(r ref, what string, n *state) {
+			is := 2 // a choice
+			if m.busy {
+				is = 3
+			}
+			if r.kind == theWorld {
+				is = 1
+			}
+			if is >= rank { // runners after exchanges: they go first
+				next, rank, line = *n, is, m.describe(&s, n, r, what)
+			}
+		}
+		if m.successors(&s); rank == 0 {
+			return out, nil
+		}
+		out, s = append(out, line), next
+	}
+}
+
 // describe tells one step: who does what at which time, and what is in the ledger after it, if that changed.
 func (m *model) describe(s, n *state, r ref, what string) string {
 	var b strings.Builder

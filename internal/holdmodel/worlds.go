@@ -61,15 +61,23 @@ func Large() []Config {
 			c.Crashes, c.Slow, c.Verdicts = 1, 1, nil
 			c.Moments, c.LastStart = seconds(0, 60, 105, 165), 1
 		}),
-		world("three callers, a crash and a departure", same(3), func(c *Config) { c.Crashes, c.Departures, c.Slow = 1, 1, 1 }),
+		world("a retry after a crash, everybody slow", same(2), func(c *Config) { c.Crashes, c.Departures, c.Slow = 1, 1, 1 }),
+		world("three callers, a crash and a departure", same(3), func(c *Config) { c.Crashes, c.Departures, c.LastStart = 1, 1, 1 }),
 		world("a crash in a ledger that fails", same(2), func(c *Config) { c.Crashes, c.Failures, c.Departures = 1, 1, 1 }),
-		world("two operations, three callers and a crash", []Exchange{
-			{Requester: "kim", Body: 1}, {Requester: "kim", Body: 2}, {Requester: "kim", Body: 1},
-		}, func(c *Config) { c.Crashes, c.Unknown = 1, 1 }),
-		world("an operator, a crash and an absence", same(2), func(c *Config) {
-			c.Withdrawals, c.Crashes, c.Departures, c.Deferrals, c.Slow = 1, 1, 1, 1, 1
+		world("a ledger that fails, everybody slow", same(2), func(c *Config) { c.Failures, c.Slow = 1, 1 }),
+		world("two operations of one person, everybody slow", []Exchange{{Requester: "kim", Body: 1}, {Requester: "kim", Body: 2}}, func(c *Config) {
+			c.Crashes, c.Slow = 1, 1
 		}),
-		world("a replica that sleeps while another one dies", same(2), func(c *Config) { c.Stalls, c.Crashes, c.Slow = 1, 1, 1 }),
+		world("a ledger that fails twice, two callers", same(2), func(c *Config) { c.Failures, c.Departures = 2, 1 }),
+		world("everything fails once", same(2), func(c *Config) {
+			c.Failures, c.Unrecorded, c.Unknown, c.Departures, c.LastStart = 1, 1, 1, 1, 0
+		}),
+		world("two operations, three callers and a provider that fails", []Exchange{
+			{Requester: "kim", Body: 1}, {Requester: "kim", Body: 2}, {Requester: "kim", Body: 1},
+		}, func(c *Config) { c.Unknown, c.LastStart = 1, 0 }),
+		world("an operator, a crash and an absence", same(2), func(c *Config) { c.Withdrawals, c.Crashes, c.Departures = 1, 1, 1 }),
+		world("a replica that sleeps while another one dies", same(2), func(c *Config) { c.Stalls, c.Crashes, c.Departures = 1, 1, 1 }),
+		world("a replica that sleeps, everybody slow", same(2), func(c *Config) { c.Stalls, c.Slow = 1, 1 }),
 	}
 }
 
