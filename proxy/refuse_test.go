@@ -139,6 +139,17 @@ func TestWhatIsNoOrdinaryCallIsRefused(t *testing.T) {
 	}
 }
 
+func TestAnAllowedPathGoesOnOctetForOctet(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, target := range []string{"/v1.0/me/../users/bob", "/v1.0//users/./bob", "/v1.0/users/bob%40contoso.com?$select=id&x=%2F"} {
+		w.want(w.exchange(w.inside(apiHost), "GET "+target+" HTTP/1.1\r\nHost: "+apiHost+"\r\n\r\n"), 200, "")
+		all := w.arrived()
+		if got := all[len(all)-1].RequestURI; got != target {
+			t.Errorf("%s arrived as %s", target, got)
+		}
+	}
+}
+
 func TestTheJournalSaysWhatAnUnreadableRequestLooksLike(t *testing.T) {
 	for body, want := range map[string]string{"ambiguous password": "user.password.reset", "ambiguous": ""} {
 		w := newWorld(t, nil)

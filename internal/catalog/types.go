@@ -71,6 +71,10 @@ type Semantics struct {
 	// Tokens says that clients get their tokens here. A request that names a client of the sidecar's own is held against it.
 	Tokens bool `json:"tokens"`
 
+	// CleanReads says that GET and HEAD change nothing here, whatever the path: one with doubled slashes or dot segments is read
+	// in each way in which a server may, and passes where every one of them is an ordinary read.
+	CleanReads bool `json:"clean_reads"`
+
 	// QuotedSlashes says that a key in quotes may have slashes: getFileByServerRelativeUrl('/sites/hr/a.docx').
 	QuotedSlashes bool `json:"quoted_slashes"`
 

@@ -223,7 +223,7 @@ func (s *surface) readPart(p part) (reading, error) {
 		}
 		raw[name] = append(raw[name], text)
 	}
-	h, err := readHeader(raw, s.host)
+	h, err := readHeader(raw, s.host, "")
 	if err != nil {
 		return reading{}, err
 	}

@@ -33,6 +33,16 @@ var plainCalls = []operation.Request{
 	at("bucket.s3.amazonaws.com", "PUT", "/?policy", `{"Statement":[]}`, "Content-Type", jsonType),
 	at("api.github.com", "PUT", "/orgs/octo/memberships/eve", `{"role":"admin"}`, "Content-Type", jsonType),
 	at("api.github.com", "POST", "/graphql", `{"query":"mutation{removeEnterpriseAdmin(input:{login:\"x\"}){clientMutationId}}"}`, "Content-Type", jsonType),
+	at("outlook.office365.com", "POST", "/adminapi/beta/contoso.com/InvokeCommand", `{"CmdletInput":{"CmdletName":"Add-RoleGroupMember","Parameters":{"Identity":"Organization Management","Member":"eve"}}}`, "Content-Type", jsonType),
+	at("contoso.sharepoint.com", "POST", "/sites/hr/_api/web/sitegroups(5)/users", `{"LoginName":"i:0#.f|membership|eve@contoso.com"}`, "Content-Type", jsonType),
+	at("admin.googleapis.com", "POST", "/admin/directory/v1/users/bob@example.com/makeAdmin", `{"status":true}`, "Content-Type", jsonType),
+	at("admin.googleapis.com", "PUT", "/admin/directory/v1/users/bob@example.com", `{"password":"hunter2hunter2"}`, "Content-Type", jsonType),
+	at("cloudresourcemanager.googleapis.com", "POST", "/v1/projects/p1:setIamPolicy", `{"policy":{"bindings":[{"role":"roles/owner","members":["user:eve@example.com"]}]}}`, "Content-Type", jsonType),
+	at("api.slack.com", "PATCH", "/scim/v2/Users/U1", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","path":"active","value":false}]}`, "Content-Type", "application/scim+json"),
+	at("graph.windows.net", "PATCH", "/contoso.com/users/bob@contoso.com?api-version=1.6", `{"passwordProfile":{"password":"x"}}`, "Content-Type", jsonType),
+	at("kv1.vault.azure.net", "PUT", "/secrets/db?api-version=7.4", `{"value":"x"}`, "Content-Type", jsonType),
+	at("graph.microsoft.com", "GET", "/v1.0/deviceLocalCredentials/d1?$select=credentials", ""),
+	at("api-1.duosecurity.com", "GET", "/admin/v1/integrations/DI1/skey", ""),
 }
 
 // A transform is a disguise: it changes how a call is written, and never makes another call of it that its server would
@@ -215,6 +225,19 @@ var transforms = []transform{
 	{"a fragment", on(func(p string, _ int) string { return p + "#x" })},
 	{"a trailing slash", on(func(p string, _ int) string { return strings.TrimSuffix(p, "/") + "/" })},
 	{"a space", on(func(p string, _ int) string { return p + "%20" })},
+	{"doubled slashes everywhere", on(func(p string, _ int) string { return "/" + strings.ReplaceAll(strings.TrimPrefix(p, "/"), "/", "//") })},
+	{"a step down and up", on(func(p string, n int) string {
+		return strings.TrimSuffix(p, "/") + []string{"/x/..", "/.", "/x//..", "/./"}[n%4]
+	})},
+	{"its own method by header", func(r operation.Request, n int) operation.Request {
+		return header("X-HTTP-Method-Override", r.Method)(r, n)
+	}},
+	{"HEAD for GET", func(r operation.Request, _ int) operation.Request {
+		if r.Method == "GET" {
+			r.Method = "HEAD"
+		}
+		return r
+	}},
 	{"a key in parentheses", on(keyForm)},
 	{"the beta version", moved("/v1.0/", "/beta/")},
 	{"an unknown version", moved("/v1.0/", "/v9.9/")},

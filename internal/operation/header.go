@@ -40,15 +40,17 @@ var singles = []string{"content-type", "content-encoding", "content-length", "au
 // redirectors make some frameworks serve another path than the request line's.
 var redirectors = []string{"x-original-url", "x-rewrite-url", "x-original-uri", "x-forwarded-uri"}
 
-// readHeader reads the fields. Of those that override the method it lets through the ones that the API documents.
-func readHeader(raw map[string][]string, host string, methodHeaders ...string) (header, error) {
+// readHeader reads the fields. Of those that override the method it lets through the ones that the API documents, and any that
+// names the method which the request has anyway.
+func readHeader(raw map[string][]string, host, method string, methodHeaders ...string) (header, error) {
 	h := header{all: make(map[string][]string, len(raw))}
 	for name, values := range raw {
 		low := strings.ToLower(name)
 		if !isToken(low) {
 			return header{}, refuse("a header has a name that is not a token")
 		}
-		if overridesMethod(low) && !slices.Contains(methodHeaders, low) {
+		another := func(v string) bool { return v != method || method == "" }
+		if overridesMethod(low) && !slices.Contains(methodHeaders, low) && slices.ContainsFunc(values, another) {
 			return header{}, refuse("a header overrides the method")
 		}
 		if slices.Contains(redirectors, strings.ReplaceAll(low, "_", "-")) {

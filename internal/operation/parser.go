@@ -81,12 +81,15 @@ func (p *Parser) parse(r Request) (Call, error) {
 	if api, ok := p.catalog.ByHost(r.Host); ok {
 		s.api, s.sem = api, api.Semantics()
 	}
-	h, err := readHeader(r.Header, r.Host, s.sem.MethodHeaders...)
+	h, err := readHeader(r.Header, r.Host, r.Method, s.sem.MethodHeaders...)
 	if err != nil {
 		return Call{}, err
 	}
 	t, err := p.locate(r.Target, &s)
 	if err != nil {
+		if call, ok := p.cleanRead(r, h, &s); ok {
+			return call, nil
+		}
 		return Call{}, err
 	}
 	if err := checkMethodOverride(t.query); err != nil {

@@ -28,6 +28,17 @@ type target struct {
 // readTarget reads a target in origin form. A loose target stands inside a document (a batch part's URL), where it
 // need not have been escaped for the wire.
 func readTarget(raw string, sem *catalog.Semantics, loose bool) (target, error) {
+	return readTargetOf(raw, sem, leniency{loose: loose})
+}
+
+// leniency says what may pass in a target that is refused elsewhere.
+type leniency struct {
+	loose bool // characters that need an escape on the wire
+	odd   bool // empty segments and dots, as they stand: for one of several readings, never for the only one
+}
+
+func readTargetOf(raw string, sem *catalog.Semantics, let leniency) (target, error) {
+	loose := let.loose
 	if len(raw) > maxTarget {
 		return target{}, refuse("the request target is too long")
 	}
@@ -40,7 +51,7 @@ func readTarget(raw string, sem *catalog.Semantics, loose bool) (target, error) 
 	path, query, _ := strings.Cut(raw, "?")
 	var t target
 	var err error
-	if t.wire, err = splitPath(path, sem, loose); err != nil {
+	if t.wire, err = splitPath(path, sem, let); err != nil {
 		return target{}, err
 	}
 	if t.pairs, err = splitQuery(query, sem, loose); err != nil {
@@ -119,7 +130,7 @@ func (t *target) isUpload(sem *catalog.Semantics) bool {
 	return strings.EqualFold(last, "content") || strings.EqualFold(last, "$value")
 }
 
-func splitPath(path string, sem *catalog.Semantics, loose bool) ([]string, error) {
+func splitPath(path string, sem *catalog.Semantics, let leniency) ([]string, error) {
 	parts := strings.Split(path[1:], "/")
 	if parts[len(parts)-1] == "" { // one trailing slash changes nothing
 		parts = parts[:len(parts)-1]
@@ -128,7 +139,10 @@ func splitPath(path string, sem *catalog.Semantics, loose bool) ([]string, error
 		return nil, refuse("the path is too deep")
 	}
 	for i, raw := range parts {
-		seg, err := unescape(raw, false, loose)
+		if let.odd && isOdd(raw) {
+			continue
+		}
+		seg, err := unescape(raw, false, let.loose)
 		if err != nil {
 			return nil, err
 		}
