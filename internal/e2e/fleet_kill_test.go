@@ -40,14 +40,14 @@ func TestEveryApprovedOperationIsExecutedOnceWhateverDies(t *testing.T) {
 		}
 		return 5 * time.Millisecond
 	})
-	ops := make([]*operation, holds)
+	ops := make([]*job, holds)
 	for i := range ops {
 		script := duo.Approve()
 		if i%10 == 3 {
 			script = duo.Deny()
 		}
 		script.After = time.Duration(i*37%2000) * time.Millisecond
-		ops[i] = f.operation(i, script)
+		ops[i] = f.job(i, script)
 	}
 	began := time.Now()
 	f.runAll(ops, func(done int) {
@@ -65,15 +65,15 @@ func TestEveryApprovedOperationIsExecutedOnceWhateverDies(t *testing.T) {
 		}
 	})
 	t.Logf("%d holds in %v; %d callers reset; %d pushes; answers: %v", holds, time.Since(began), f.resets.Load(), len(f.duo.Pushes()), f.heard)
-	slowest := slices.MaxFunc(ops, func(a, b *operation) int { return len(a.history) - len(b.history) })
+	slowest := slices.MaxFunc(ops, func(a, b *job) int { return len(a.history) - len(b.history) })
 	t.Logf("the most patient caller, of %s: %q", slowest.path, slowest.history)
 	f.judge(ops)
 }
 
 // runAll sees all operations to their end, and says after each how many are done. What is done at those points is done once
 // and in order, while the others go on.
-func (f *processFleet) runAll(ops []*operation, passed func(done int)) {
-	work, done := make(chan *operation), make(chan struct{}, len(ops))
+func (f *processFleet) runAll(ops []*job, passed func(done int)) {
+	work, done := make(chan *job), make(chan struct{}, len(ops))
 	var callers, watcher sync.WaitGroup
 	for range fleetCallers {
 		callers.Go(func() {
@@ -103,7 +103,7 @@ type tally struct {
 	holds    map[string]int // redeemed, by id: how many answers of upstream the journals have
 }
 
-func (f *processFleet) judge(ops []*operation) {
+func (f *processFleet) judge(ops []*job) {
 	f.t.Helper()
 	tallies := map[string]*tally{}
 	byPerson := map[string]*tally{}
@@ -152,7 +152,7 @@ func (f *processFleet) judge(ops []*operation) {
 }
 
 // judgeOne returns how many redemptions of an operation have no known outcome.
-func (f *processFleet) judgeOne(o *operation, ta *tally, executed int) (unknown int) {
+func (f *processFleet) judgeOne(o *job, ta *tally, executed int) (unknown int) {
 	f.t.Helper()
 	answered := 0
 	for id, n := range ta.holds {
@@ -207,7 +207,7 @@ func TestACrashAfterRedemptionIsReportedAtTheOtherReplica(t *testing.T) {
 	f := startProcessFleet(t, func(string) time.Duration { return time.Hour })
 	script := duo.Approve()
 	script.After = 0
-	o := f.operation(1, script)
+	o := f.job(1, script)
 	a, b := f.replicas[0], f.replicas[1]
 	lost := make(chan struct{})
 	go func() {

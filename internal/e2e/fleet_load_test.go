@@ -167,8 +167,8 @@ providers:
 `, f.api.Listener.Addr(), issuer, f.nats.url, ledgerKey, f.duo.Host(), f.duo.IntegrationKey(), f.duo.SecretKey())
 }
 
-// operation is one password reset that one employee asked for.
-type operation struct {
+// job is one password reset that one employee asked for.
+type job struct {
 	person, path string
 	denies       bool
 	assertion    string
@@ -177,9 +177,9 @@ type operation struct {
 	history      []string // what its caller met, in order
 }
 
-func (f *processFleet) operation(i int, script duo.Script) *operation {
+func (f *processFleet) job(i int, script duo.Script) *job {
 	f.t.Helper()
-	o := &operation{
+	o := &job{
 		person: fmt.Sprintf("employee%04d@contoso.com", i), path: fmt.Sprintf("/v1.0/users/target%04d@contoso.com", i), denies: script.Result == "deny",
 	}
 	var err error
@@ -195,7 +195,7 @@ func (f *processFleet) operation(i int, script duo.Script) *operation {
 }
 
 // send sends the operation once, to one replica. The answer's code is "" for upstream's own.
-func (f *processFleet) send(ctx context.Context, r *replica, o *operation, wait string) (answer, error) {
+func (f *processFleet) send(ctx context.Context, r *replica, o *job, wait string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, "http://"+r.address("reverse")+"/graph.microsoft.com"+o.path, strings.NewReader(resetBody))
 	if err != nil {
 		return answer{}, err
@@ -222,7 +222,7 @@ func (f *processFleet) send(ctx context.Context, r *replica, o *operation, wait 
 }
 
 // see sends the operation to random replicas, as impatient agents do, until it has an outcome.
-func (f *processFleet) see(o *operation) {
+func (f *processFleet) see(o *job) {
 	o.began = time.Now()
 	for f.t.Context().Err() == nil {
 		ctx, cancel := context.WithCancel(f.t.Context())
