@@ -49,8 +49,20 @@ func (s *Server) waitFor(h http.Header) (waiting, error) {
 	return w, nil
 }
 
-// hold attaches the exchange to the hold of its call and goes on with what comes of it.
+// hold attaches the exchange to the hold of its call and goes on with what comes of it. What it calls while it waits keeps
+// nothing large in its frames: thousands of calls are held at once, each with a stack of its own.
 func (s *Server) hold(ctx context.Context, ex *exchange, wait waiting, w http.ResponseWriter) error {
+	if err := s.attach(ctx, ex); err != nil {
+		return err
+	}
+	s.o.Waiting(+1)
+	err := s.await(ctx, ex, wait)
+	s.o.Waiting(-1)
+	return s.waited(ctx, ex, wait, w, err)
+}
+
+//go:noinline
+func (s *Server) attach(ctx context.Context, ex *exchange) error {
 	att, err := s.o.Holder.Attach(ctx, hold.Request{
 		Exchange: ex.id, API: ex.call.API, Digest: ex.call.Digest, Subject: ex.identity.Subject, Channel: ex.identity.Channel,
 		Operations: ex.shown(), Summary: ex.summary(), Decision: ex.decision,
@@ -59,9 +71,13 @@ func (s *Server) hold(ctx context.Context, ex *exchange, wait waiting, w http.Re
 		return ex.holdFailed(ctx, err)
 	}
 	ex.attached = att
-	s.o.Waiting(+1)
-	ex.hold, err = s.await(ctx, att, wait)
-	s.o.Waiting(-1)
+	return nil
+}
+
+// waited goes on with what the waiting came to.
+//
+//go:noinline
+func (s *Server) waited(ctx context.Context, ex *exchange, wait waiting, w http.ResponseWriter, err error) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && wait.async:
@@ -88,7 +104,7 @@ func (ex *exchange) accept(w http.ResponseWriter) error {
 
 // await waits for the hold, as long as this caller is kept and the sidecar is not stopping. No interim response is sent:
 // 1xx while waiting breaks clients (Python's http.client takes 102 for the answer).
-func (s *Server) await(ctx context.Context, att Attachment, wait waiting) (hold.Record, error) {
+func (s *Server) await(ctx context.Context, ex *exchange, wait waiting) (err error) {
 	if wait.bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, wait.longest)
@@ -98,11 +114,11 @@ func (s *Server) await(ctx context.Context, att Attachment, wait waiting) (hold.
 	defer wake(nil)
 	stop := context.AfterFunc(s.stopping, func() { wake(hold.ErrDraining) })
 	defer stop()
-	rec, err := att.Wait(ctx)
+	ex.hold, err = ex.attached.Wait(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), hold.ErrDraining) {
 		err = hold.ErrDraining
 	}
-	return rec, err
+	return err
 }
 
 // holdFailed turns what a hold answers instead of an outcome into what the caller gets.

@@ -32,7 +32,7 @@ func (d *Desk) queueAndAsk(ctx context.Context, rec Record, a *asking) (e Event,
 	return e, turn, err
 }
 
-// ask starts the push at the first provider that knows the person and waits for the answer. It goes on to the next provider
+// ask starts the push at the first provider that knows the person; errAsked says that their answer is to be waited for. It goes on to the next provider
 // only where it is certain that nobody was asked: not enrolled there, or down before it asked. Whoever is locked out at one
 // provider is asked by no other, because somebody may have been guessing. When nobody could ask, the person is not enrolled
 // only if every provider said so: one that is down might have known them. For the same reason a provider that lacks what is
@@ -66,7 +66,8 @@ func (d *Desk) ask(ctx context.Context, rec Record, p plan, a *asking) (Event, e
 				return Event{}, err
 			}
 			d.prompted(now, attempt.Code)
-			return d.wait(ctx, now, c.Named, a)
+			a.by, a.bell = c.Named, now.Transaction
+			return Event{}, errAsked
 		}
 		switch attempt.Outcome.Verdict {
 		case providers.NotEnrolled:
@@ -170,33 +171,24 @@ func (d *Desk) prompted(rec Record, code string) {
 	}
 }
 
-func (d *Desk) resumeAsking(ctx context.Context, rec Record, a *asking) (Event, error) {
-	a.claimed, a.asked, a.handle = true, true, rec.Transaction
+func (d *Desk) resumeAsking(rec Record, a *asking) (Event, error) {
+	a.claimed, a.asked, a.handle, a.bell = true, true, rec.Transaction, rec.Transaction
 	for _, v := range d.o.Verifiers {
 		if v.Name == rec.Provider {
-			a.verifier = v.Verifier
-			return d.wait(ctx, rec, v, a)
+			a.verifier, a.by = v.Verifier, v
+			return Event{}, errAsked
 		}
 	}
 	return Event{Kind: EventFaulted, Detail: "provider not configured here"}, nil
 }
 
-func (d *Desk) wait(ctx context.Context, rec Record, v Named, a *asking) (Event, error) {
-	defer d.expect(ctx, rec, v)()
-	var out providers.Outcome
-	err := guard(func() (err error) {
-		out, err = v.Verifier.Wait(ctx, a.handle)
+func (d *Desk) wait(ctx context.Context, id ID, a *asking) (out providers.Outcome, err error) {
+	defer d.expect(ctx, id, a.bell, a.by)()
+	err = guard(func() (err error) {
+		out, err = a.by.Verifier.Wait(ctx, a.handle)
 		return err
 	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return Event{}, context.Cause(ctx)
-		}
-		d.o.Logger.Warn("hold: provider failed", "hold", string(rec.ID), "provider", v.Name, "error", err)
-		return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "provider failed"}), nil
-	}
-	a.answered, a.verdict = true, out.Verdict
-	return settled(out), interrupted(ctx)
+	return out, err
 }
 
 func (d *Desk) startPush(ctx context.Context, v candidate, c providers.Challenge) (providers.Attempt, error) {

@@ -32,27 +32,44 @@ func (a *Attachment) Record() Record {
 // When ctx ends first it returns the pending record and ctx's error, and the hold goes on. Other errors: ErrDraining,
 // ErrJournal, ErrLedger and *BudgetError (queued behind another push, and none is left).
 func (a *Attachment) Wait(ctx context.Context) (Record, error) {
+	err := a.wait(ctx)
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	return a.h.rec, err
+}
+
+// wait keeps no record in its frame: thousands of callers wait at once, and each with a stack of its own.
+func (a *Attachment) wait(ctx context.Context) error {
 	for {
-		a.d.mu.Lock()
-		rec, err, changed := a.h.rec, a.h.err, a.h.changed
-		a.d.mu.Unlock()
-		switch {
-		case err != nil:
-			return rec, err
-		case rec.Blocked != nil:
-			return rec, rec.Blocked
-		case rec.State != Pending:
-			return rec, nil
+		changed, expires, err := a.news()
+		if changed == nil {
+			return err
 		}
-		if err := a.await(ctx, rec, changed); err != nil {
-			return rec, err
+		if err := a.await(ctx, expires, changed); err != nil {
+			return err
 		}
 	}
 }
 
-func (a *Attachment) await(ctx context.Context, rec Record, changed <-chan struct{}) error {
+// news returns what tells of the next change of a pending hold, and when it ends. nil: it is pending no more.
+func (a *Attachment) news() (changed <-chan struct{}, expires time.Time, err error) {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	switch h := a.h; {
+	case h.err != nil:
+		return nil, time.Time{}, h.err
+	case h.rec.Blocked != nil:
+		return nil, time.Time{}, h.rec.Blocked
+	case h.rec.State != Pending:
+		return nil, time.Time{}, nil
+	default:
+		return h.changed, h.rec.ExpiresAt, nil
+	}
+}
+
+func (a *Attachment) await(ctx context.Context, expires time.Time, changed <-chan struct{}) error {
 	// Whoever runs the hold may be on another replica, and die.
-	overdue := time.NewTimer(time.Until(rec.ExpiresAt) + pushGrace)
+	overdue := time.NewTimer(time.Until(expires) + pushGrace)
 	defer overdue.Stop()
 	select {
 	case <-changed:
@@ -62,12 +79,19 @@ func (a *Attachment) await(ctx context.Context, rec Record, changed <-chan struc
 	case <-a.d.drained:
 		return ErrDraining
 	case <-overdue.C:
-		_, err := a.d.conclude(ctx, a.h, rec.Key, rec.ID, Event{Kind: EventTimedOut})
-		if errors.Is(err, ErrTransition) {
-			return nil // somebody was faster, and it has been learnt
-		}
-		return err
+		return a.timeOut(ctx)
 	}
+}
+
+// timeOut ends a hold that nobody has ended in time.
+//
+//go:noinline
+func (a *Attachment) timeOut(ctx context.Context) error {
+	_, err := a.d.conclude(ctx, a.h, a.h.key, a.h.id, Event{Kind: EventTimedOut})
+	if errors.Is(err, ErrTransition) {
+		return nil // somebody was faster, and it has been learnt
+	}
+	return err
 }
 
 // Leave ends the attachment. delivered says that the caller was given the hold's outcome, or upstream's answer: what was

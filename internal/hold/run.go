@@ -19,6 +19,20 @@ type asking struct {
 	verdict  providers.Verdict
 	verifier providers.Verifier
 	handle   string
+	by       Named  // whose answer is waited for
+	bell     string // the transaction as it is on record
+}
+
+// errAsked says that the person has been asked, and that their answer is to be waited for.
+var errAsked = errors.New("hold: the person has been asked")
+
+// job is a hold that this desk runs. It is kept apart from the stacks of those who work on it: thousands of people think at
+// once, and meanwhile each takes a goroutine that has never done anything else and so is small.
+type job struct {
+	h      *live
+	asking asking
+	next   func() // lets the following hold for the same person try
+	cancel context.CancelCauseFunc
 }
 
 // start runs the hold in a goroutine of its own. False: the desk is draining.
@@ -33,10 +47,8 @@ func (d *Desk) start(h *live, adopted bool) bool {
 	if !draining {
 		h.busy = true
 		d.armLocked(h, 0)
-		d.wg.Go(func() {
-			defer cancel(nil)
-			d.run(ctx, h, adopted)
-		})
+		j := &job{h: h, next: func() {}, cancel: cancel}
+		d.wg.Go(func() { d.begin(ctx, j, adopted) })
 	}
 	d.mu.Unlock()
 	if draining {
@@ -45,31 +57,69 @@ func (d *Desk) start(h *live, adopted bool) bool {
 	return !draining
 }
 
-func (d *Desk) run(ctx context.Context, h *live, adopted bool) {
-	defer func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		h.busy = false
-		d.forgetLocked(h)
-	}()
+// seen returns the hold as this desk last saw it.
+func (d *Desk) seen(h *live) Record {
 	d.mu.Lock()
-	rec := h.rec
-	d.mu.Unlock()
-	var a asking
+	defer d.mu.Unlock()
+	return h.rec
+}
+
+// begin sees to it that the person is asked. Where they are, another goroutine waits for the answer.
+func (d *Desk) begin(ctx context.Context, j *job, adopted bool) {
+	rec := d.seen(j.h)
 	var e Event
 	var err error
 	switch {
 	case !adopted:
-		var next func()
-		e, next, err = d.queueAndAsk(ctx, rec, &a)
-		defer next()
+		e, j.next, err = d.queueAndAsk(ctx, rec, &j.asking)
 	case rec.Transaction == "":
-		a.claimed, a.asked = true, true // nobody can know how far the owner came: never ask twice
+		j.asking.claimed, j.asking.asked = true, true // nobody can know how far the owner came: never ask twice
 		e = Event{Kind: EventFaulted, Detail: "owner lost"}
 	default:
-		e, err = d.resumeAsking(ctx, rec, &a)
+		e, err = d.resumeAsking(rec, &j.asking)
 	}
-	d.finish(ctx, h, rec, a, e, err)
+	if errors.Is(err, errAsked) {
+		d.wg.Go(func() { d.watch(ctx, j) })
+		return
+	}
+	d.end(ctx, j, e, err)
+}
+
+// watch waits for the person. Its frame is to stay small, as those of all that it calls before they return.
+func (d *Desk) watch(ctx context.Context, j *job) {
+	out, err := d.wait(ctx, j.h.id, &j.asking)
+	d.heard(ctx, j, out, err)
+}
+
+// heard ends a hold with what the provider said.
+//
+//go:noinline
+func (d *Desk) heard(ctx context.Context, j *job, out providers.Outcome, err error) {
+	var e Event
+	switch {
+	case err == nil:
+		j.asking.answered, j.asking.verdict = true, out.Verdict
+		e, err = settled(out), interrupted(ctx)
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default:
+		d.o.Logger.Warn("hold: provider failed", "hold", string(j.h.id), "provider", j.asking.by.Name, "error", err)
+		e, err = settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "provider failed"}), nil
+	}
+	d.end(ctx, j, e, err)
+}
+
+// end ends the hold, and lets the next one for the same person try.
+func (d *Desk) end(ctx context.Context, j *job, e Event, err error) {
+	defer j.cancel(nil)
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		j.h.busy = false
+		d.forgetLocked(j.h)
+	}()
+	defer j.next()
+	d.finish(ctx, j.h, d.seen(j.h), j.asking, e, err)
 }
 
 // finish ends the person's push, and then the hold. The order matters: who learns of a denial and tries again at once

@@ -86,27 +86,27 @@ func (d *Desk) storeBell(ctx context.Context, key string, b bell, rev uint64) er
 
 // expect lets callbacks about a hold's transaction reach the Wait that is about to begin, wherever they arrive. The function
 // it returns ends that. Where the ledger fails, callbacks that arrive at other replicas are lost: polling goes on without.
-func (d *Desk) expect(ctx context.Context, rec Record, v Named) (done func()) {
+func (d *Desk) expect(ctx context.Context, id ID, transaction string, v Named) (done func()) {
 	c, ok := v.Verifier.(providers.Caller)
 	if !ok {
 		return func() {}
 	}
 	var key string
-	if err := guard(func() error { key = wakeKey(v.Name, c.Handle(rec.Transaction)); return nil }); err != nil {
-		d.o.Logger.Error("hold: handle of a transaction", "hold", string(rec.ID), "provider", v.Name, "error", err)
+	if err := guard(func() error { key = wakeKey(v.Name, c.Handle(transaction)); return nil }); err != nil {
+		d.o.Logger.Error("hold: handle of a transaction", "hold", string(id), "provider", v.Name, "error", err)
 		return func() {}
 	}
 	d.mu.Lock()
 	d.expected[key] = func() {
-		if err := guard(func() error { c.Wake(rec.Transaction); return nil }); err != nil {
-			d.o.Logger.Error("hold: wake", "hold", string(rec.ID), "provider", v.Name, "error", err)
+		if err := guard(func() error { c.Wake(transaction); return nil }); err != nil {
+			d.o.Logger.Error("hold: wake", "hold", string(id), "provider", v.Name, "error", err)
 		}
 	}
 	d.mu.Unlock()
 	short, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
-	if err := d.storeBell(short, key, bell{Hold: rec.ID}, 0); err != nil && !errors.Is(err, ErrStale) {
-		d.o.Logger.Warn("hold: callbacks at other replicas are lost", "hold", string(rec.ID), "error", err)
+	if err := d.storeBell(short, key, bell{Hold: id}, 0); err != nil && !errors.Is(err, ErrStale) {
+		d.o.Logger.Warn("hold: callbacks at other replicas are lost", "hold", string(id), "error", err)
 	}
 	return func() {
 		d.mu.Lock()
