@@ -21,6 +21,9 @@ func TestOktaHoldsWhatResetsMakesAndGrants(t *testing.T) {
 		{catalog.CredentialReset, "POST", "/api/v1/users/1", "credentials"},
 		{catalog.CredentialReset, "POST", "/api/v1/users/1/factors", object{"factorType": "sms"}},
 		{catalog.CredentialReset, "POST", "/api/v1/users/1/authenticator-enrollments/tac", object{}},
+		{catalog.CredentialReset, "POST", "/api/v1/users/1/factors/2/verify", object{"passCode": "123456"}}, // answers for the person
+		{catalog.CredentialReset, "POST", "/api/v1/users/1/factors/2/verify", nil},
+		{catalog.CredentialReset, "POST", "/api/v1/users/1/factors/2/resend", object{"profile": object{"phoneNumber": "1"}}},
 		{catalog.CredentialReset, "POST", "/api/v1/apps/1/credentials/secrets", object{}},
 		{catalog.CredentialReset, "POST", "/api/v1/apps", object{"label": "x", "signOnMode": "OPENID_CONNECT"}},
 		{catalog.CredentialReset, "POST", "/oauth2/v1/clients/1/lifecycle/newSecret", nil},
