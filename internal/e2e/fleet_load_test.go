@@ -38,8 +38,11 @@ type countingAPI struct {
 	mu       sync.Mutex
 	executed map[string]int
 	slow     func(path string) time.Duration // how long it takes after it has counted
+	answer   http.HandlerFunc                // nil: 204
 	counted  chan struct{}                   // closed at the next one
 }
+
+var apiNames = []string{"graph.microsoft.com", "management.azure.com", "iam.amazonaws.com", "api.github.com"}
 
 func startCountingAPI(t testing.TB, slow func(string) time.Duration) *countingAPI {
 	t.Helper()
@@ -48,7 +51,7 @@ func startCountingAPI(t testing.TB, slow func(string) time.Duration) *countingAP
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"graph.microsoft.com"}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), DNSNames: apiNames, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(crand.Reader, template, template, key.Public(), key)
@@ -82,6 +85,10 @@ func (a *countingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		if a.answer != nil {
+			a.answer(w, r)
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
 	case <-r.Context().Done():
 	}

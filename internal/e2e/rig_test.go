@@ -60,6 +60,7 @@ type options struct {
 	files     map[string][]byte // put beside sidecar.yaml
 	callback  string            // address of the callback listener
 	providers string            // more lines of the providers section
+	resolve   []string          // more hosts that are where Graph is
 }
 
 func start(t testing.TB, o options) *rig {
@@ -114,10 +115,14 @@ func (r *rig) yaml(o options) string {
 	if verification == "" {
 		verification = "verification: {budget: {interval: 0s, per_15m: 50, denials: 50}}"
 	}
+	resolve := ""
+	for _, host := range o.resolve {
+		resolve += fmt.Sprintf(", %s: %q", host, o.graph)
+	}
 	return fmt.Sprintf(`
 listen: {proxy: 127.0.0.1:0, reverse: 127.0.0.1:0, control: 127.0.0.1:0, callback: "%[8]s"}
 upstream:
-  resolve: {graph.microsoft.com: "%[1]s", login.microsoftonline.com: "%[1]s"}
+  resolve: {graph.microsoft.com: "%[1]s", login.microsoftonline.com: "%[1]s"%[10]s}
   root_cas: graph-ca.pem
 requester:
   assertions: {issuer: "%[2]s", audience: countersign, jwks: keys/jwks.json}
@@ -127,7 +132,7 @@ providers:
 %[9]s
 %[6]s
 %[7]s
-`, o.graph, issuer, ctlToken, r.duo.Host(), r.duo.IntegrationKey(), verification, o.extra, o.callback, o.providers)
+`, o.graph, issuer, ctlToken, r.duo.Host(), r.duo.IntegrationKey(), verification, o.extra, o.callback, o.providers, resolve)
 }
 
 // run starts the sidecar on the file in the rig's folder.
