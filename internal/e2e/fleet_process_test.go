@@ -257,7 +257,7 @@ func (r *replica) readiness() string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	if err != nil {
 		return err.Error()
 	}

@@ -89,7 +89,7 @@ func (r *rig) control(path, name, value string, into any) int {
 		r.t.Fatal(err)
 	}
 	req.Header.Set(name, value)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestACallbackAtAnotherReplicaWakesTheHold(t *testing.T) {
 	t.Parallel()
 	var to atomic.Pointer[string]
 	sim, err := traceless.Start(traceless.Options{Deliver: func(ctx context.Context, h http.Header, body []byte) {
-		traceless.CallbackTo(http.DefaultClient, *to.Load())(ctx, h, body)
+		traceless.CallbackTo(&http.Client{Timeout: time.Minute}, *to.Load())(ctx, h, body)
 	}})
 	if err != nil {
 		t.Fatal(err)
