@@ -237,7 +237,7 @@ func (ex *exchange) recordRefusal(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := ex.s.o.Recorder.Record(ctx, e)
-	ex.s.o.Observe(e)
+	ex.observe(e)
 	return err
 }
 
@@ -316,6 +316,14 @@ func (ex *exchange) finish(ctx context.Context) {
 	defer cancel()
 	if err := ex.s.o.Recorder.Append(ctx, e); err != nil {
 		ex.s.o.Logger.Error("completion not recorded", "exchange", ex.id, "error", err)
+	}
+	ex.observe(e)
+}
+
+// observe tells of an exchange that ended, with what policy said of it: its record has that only where policy was asked twice.
+func (ex *exchange) observe(e audit.Event) {
+	if e.Effect == "" && ex.decided {
+		e.Effect = ex.decision.Effect.String()
 	}
 	ex.s.o.Observe(e)
 }

@@ -44,7 +44,7 @@ employee who asked for it approves a push on their own phone, and then forwards 
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.SetArgs(args)
-	root.AddCommand(runCommand(s), demoCommand(s), checkCommand(s), assertCommand(s), caCommand(s), auditCommand(s), policyCommand(s), catalogCommand(s), holdsCommand(s), setupCommand(s), versionCommand(s))
+	root.AddCommand(runCommand(s), demoCommand(s), checkCommand(s), assertCommand(s), caCommand(s), auditCommand(s), policyCommand(s), catalogCommand(s), holdsCommand(s), setupCommand(s), doctorCommand(s), versionCommand(s))
 	return report(root.ExecuteContext(ctx), s.err)
 }
 

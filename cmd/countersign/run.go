@@ -20,8 +20,8 @@ func runCommand(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the sidecar",
-		Long: `Runs the sidecar until SIGTERM or interrupt. On a stop, waiting callers get 503, pending verifications are withdrawn
-and nothing is executed. A second signal ends it at once.`,
+		Long: `Runs the sidecar until SIGTERM or interrupt. On a stop, waiting callers get 503 and nothing is executed; pending
+verifications are withdrawn, or with a shared ledger left for the other replicas. A second signal ends it at once.`,
 		Args: cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
 			c, err := config.Load(file, app.Environment())

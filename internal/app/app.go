@@ -117,7 +117,7 @@ func (s *Sidecar) Addr(name string) string {
 }
 
 // Run serves until ctx ends or a listener fails, then stops in order: waiting callers get 503, pending holds are
-// withdrawn, nothing is executed, and the journal is closed. It may be called once.
+// withdrawn, or with a shared ledger left to other replicas, nothing is executed, and the journal is closed. It may be called once.
 func (s *Sidecar) Run(ctx context.Context) error {
 	defer s.close()
 	// A stop that comes at once is still a start and a stop, in order.

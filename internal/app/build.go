@@ -260,7 +260,7 @@ func (s *Sidecar) buildProxy(j judge, metrics *control.Metrics) error {
 		return err
 	}
 	s.proxy, err = proxy.New(proxy.Options{
-		Parser: j.parser, Decider: decider, Holder: proxy.Desk(s.desk), Recorder: recorder, Identifier: s.identify,
+		Parser: j.parser, Decider: timed{decider, metrics.Decided}, Holder: proxy.Desk(s.desk), Recorder: recorder, Identifier: s.identify,
 		Interceptor: s.intercept, Upstream: proxy.Reach(up), Intercept: j.hosts, Tunnel: s.cfg.Upstream.Tunnel,
 		MaxBody: int64(s.cfg.Limits.Body), MaxHeader: int(s.cfg.Limits.Header),
 		MaxWait: s.cfg.Verification.MaxWait, Resume: s.cfg.Verification.Resume,
@@ -322,10 +322,9 @@ func (s *Sidecar) checks() []control.Check {
 			return nil
 		}},
 	}
+	var look lookedAt
 	checks = append(checks, control.Check{Name: "ledger", Ready: func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), ledgerLook)
-		defer cancel()
-		if err := s.ledger.Ready(ctx); err != nil { // calls that need no hold still pass
+		if err := look.ready(s.ledger); err != nil { // calls that need no hold still pass
 			return &control.Degraded{Err: err}
 		}
 		return nil

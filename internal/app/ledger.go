@@ -5,8 +5,10 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"countersign/internal/config"
@@ -17,8 +19,34 @@ import (
 // ledgerClose is how long the ledger may take to come to rest when the sidecar stops.
 const ledgerClose = 5 * time.Second
 
-// ledgerLook is how long readiness waits for the ledger to answer.
-const ledgerLook = time.Second
+const (
+	ledgerLook = time.Second     // how long readiness waits for the ledger to answer
+	ledgerKeep = 2 * time.Second // how long its answer stands: a look is a write, and anybody may ask
+)
+
+// lookedAt is the ledger's readiness as it was a moment ago.
+type lookedAt struct {
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+// ready asks the ledger, or repeats what it said last.
+func (l *lookedAt) ready(ledger interface{ Ready(context.Context) error }) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.at.IsZero() && time.Since(l.at) < ledgerKeep {
+		return l.err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ledgerLook)
+	defer cancel()
+	err := ledger.Ready(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("ledger: no answer to a write within %s", ledgerLook)
+	}
+	l.at, l.err = time.Now(), err
+	return err
+}
 
 func openLedger(ctx context.Context, c config.Config, log *slog.Logger) (*ledger.Ledger, error) {
 	l := c.Ledger

@@ -56,7 +56,11 @@ func factorsOf(p config.Provider) []string {
 	if p.Type == "duo" || p.Type == "traceless" && p.PushMethod == traceless.DuoPush {
 		return []string{"duo-admin"}
 	}
-	return []string{"microsoft-graph", "aad-graph", "microsoft-portals"}
+	microsoft := []string{"microsoft-graph", "aad-graph", "microsoft-portals"}
+	if strings.HasSuffix(p.Mode, "sign_in") { // with whatever factor the directory takes, and that may be Duo's
+		return append(microsoft, "duo-admin")
+	}
+	return microsoft
 }
 
 // openVerifiers opens the configured providers in order of preference.

@@ -12,6 +12,12 @@ import (
 	"time"
 )
 
+// What fits the documents in which the desk counts pushes (internal/hold).
+const (
+	maxBudget  = 500
+	maxCeiling = 1000
+)
+
 // checks collects what is wrong with values that could be read.
 type checks struct{ problems []Problem }
 
@@ -142,10 +148,16 @@ func (c Config) verification(ch *checks) {
 		if n < 1 {
 			ch.fail("verification.budget."+path, "must be at least 1")
 		}
+		if n > maxBudget {
+			ch.fail("verification.budget."+path, "must be at most %d", maxBudget)
+		}
 	}
 	for path, n := range map[string]int{"per_agent_15m": v.Budget.PerAgent15m, "per_tenant_15m": v.Budget.PerTenant15m} {
 		if n < 0 {
 			ch.fail("verification.budget."+path, "must be 0 for no ceiling, or more")
+		}
+		if n > maxCeiling {
+			ch.fail("verification.budget."+path, "must be at most %d", maxCeiling)
 		}
 	}
 }

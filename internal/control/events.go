@@ -48,7 +48,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Retry-After", "5")
 		return problem{http.StatusServiceUnavailable, "too many event streams are open"}
 	}
-	f := &feed{s: s, c: c, w: w, rc: http.NewResponseController(w), after: after, seen: map[hold.ID]string{}}
+	f := &feed{s: s, c: c, w: w, rc: http.NewResponseController(w), after: after, seen: map[hold.ID]told{}}
 	f.skip = !resumed // who begins anew is told of what happens from now on
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
@@ -78,8 +78,19 @@ type feed struct {
 	rc    *http.ResponseController
 	after uint64 // revisions up to this one were told before
 	skip  bool   // what is there already is not told
-	seen  map[hold.ID]string
+	seen  map[hold.ID]told
 }
+
+// told is the last event of a hold that a reader was given, or passed over.
+type told struct {
+	kind string
+	at   time.Time
+}
+
+const (
+	maxTold  = 4096             // holds that are remembered before old ones are dropped
+	toldTime = 30 * time.Minute // after which nothing more comes of a hold
+)
 
 // run tells of changes until the reader leaves or the ledger breaks off, upon which the reader comes back by itself.
 func (f *feed) run(ctx context.Context) {
@@ -132,11 +143,8 @@ func (f *feed) tell(change hold.Change) error {
 		return nil
 	}
 	kind := eventType(r)
-	known := f.seen[r.ID] == kind
-	f.seen[r.ID] = kind
-	if r.State.Final() {
-		delete(f.seen, r.ID) // nothing but its cleaning up follows, and a spent one's answer
-	}
+	known := f.seen[r.ID].kind == kind // callers come and go, and each time the document changes
+	f.remember(r.ID, kind)
 	if known || f.skip || change.Rev <= f.after {
 		return nil
 	}
@@ -148,6 +156,18 @@ func (f *feed) tell(change hold.Change) error {
 		return fmt.Errorf("encode event: %w", err)
 	}
 	return f.write("id: " + strconv.FormatUint(change.Rev, 10) + "\nevent: " + kind + "\ndata: " + string(body) + "\n\n")
+}
+
+func (f *feed) remember(id hold.ID, kind string) {
+	now := time.Now()
+	if len(f.seen) >= maxTold {
+		for id, t := range f.seen {
+			if now.Sub(t.at) > toldTime {
+				delete(f.seen, id)
+			}
+		}
+	}
+	f.seen[id] = told{kind, now}
 }
 
 func eventTime(r hold.Record) time.Time {

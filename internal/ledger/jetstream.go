@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,7 +25,8 @@ type Ledger struct {
 	seen    seen
 	bucket  bucket
 	barrier barrier
-	server  *embedded // nil: shared
+	server  *embedded    // nil: shared
+	foreign atomic.Int64 // when a watch last met a document that is not authentic, in Unix nanoseconds
 
 	mu     sync.Mutex
 	closed bool
@@ -41,6 +43,7 @@ var ErrClosed = fmt.Errorf("%w: closed", hold.ErrLedger)
 const (
 	answerTime = 5 * time.Second // how long the servers may take over one request
 	readyTime  = 2 * time.Second // …and how long before the ledger counts as too slow to be ready
+	foreignFor = 5 * time.Minute // how long a document that is not authentic shows in readiness
 	markTime   = 5 * time.Minute // how long a removal stays visible to watches
 )
 
@@ -235,7 +238,8 @@ func (l *Ledger) begin(ctx context.Context, limit time.Duration) (context.Contex
 	}, nil
 }
 
-// Ready reports whether the ledger takes writes, by one that changes no document, and takes them soon enough.
+// Ready reports whether the ledger takes writes, by one that changes no document, and takes them soon enough. Documents that do
+// not authenticate, because replicas differ in their key or somebody else writes there, show for five minutes.
 func (l *Ledger) Ready(ctx context.Context) error {
 	c, done, err := l.begin(ctx, readyTime)
 	if err != nil {
@@ -246,6 +250,8 @@ func (l *Ledger) Ready(ctx context.Context) error {
 		err = l.barrier.pass(c)
 	}
 	switch {
+	case err == nil && time.Since(time.Unix(0, l.foreign.Load())) < foreignFor:
+		return fmt.Errorf("%w: documents of somebody without this key are there", ErrUnauthentic)
 	case err == nil || ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):

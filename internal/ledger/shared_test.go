@@ -105,6 +105,9 @@ func TestWhoCanWriteToTheBucketApprovesNothing(t *testing.T) {
 	if len(seen) != 1 || seen[0] != "hold.c" {
 		t.Errorf("a watch yields %v, want only the authentic hold.c", seen)
 	}
+	if err := l.Ready(t.Context()); !errors.Is(err, ledger.ErrUnauthentic) {
+		t.Errorf("Ready = %v, want what the watch met", err)
+	}
 }
 
 func TestAnotherKeyOpensNothing(t *testing.T) {

@@ -144,6 +144,7 @@ func (w *watching) take(msg jetstream.Msg) (e hold.Entry, tell bool, err error) 
 		return hold.Entry{}, false, nil
 	}
 	if e, err = w.l.entry(m); err != nil {
+		w.l.foreign.Store(time.Now().UnixNano())
 		w.l.o.Logger.Error("ledger: document left out of a watch", "key", m.key, "error", err)
 		return hold.Entry{}, false, nil
 	}
