@@ -66,6 +66,8 @@ var owners = map[string][]string{
 	"github.com/open-policy-agent/opa":              {"policy", "rego"},
 	"github.com/caddyserver/certmagic":              {"proxy/intercept", "internal/callback"},
 	"github.com/mholt/acmez/v3":                     {"internal/callback"},
+	"github.com/letsencrypt/pebble/v2":              {"internal/callback"},
+	"github.com/miekg/dns":                          {"internal/callback"},
 	"github.com/duosecurity/duo_api_golang":         {"providers/duo"},
 	"github.com/microsoftgraph/msgraph-sdk-go":      {"internal/e2e", "providers/microsoft365"},
 	"github.com/Azure/azure-sdk-for-go":             {"internal/e2e", "providers/microsoft365"},
