@@ -39,6 +39,7 @@ func (d *Desk) queueAndAsk(ctx context.Context, rec Record, a *asking) (e Event,
 // preferred is not asked in place of one that has it and is down.
 func (d *Desk) ask(ctx context.Context, rec Record, p plan, a *asking) (Event, error) {
 	var absent providers.Outcome
+	var absentAt, saidBy string // which provider said so
 	down := p.down
 	said := providers.Outcome{Verdict: providers.Unavailable, Detail: "provider's map of persons failed"}
 	for i, c := range p.candidates {
@@ -58,7 +59,7 @@ func (d *Desk) ask(ctx context.Context, rec Record, p plan, a *asking) (Event, e
 		case err != nil, attempt.Asked && attempt.Transaction == "":
 			// Nobody can know whether the person was asked: nobody else is.
 			a.asked, a.verifier, a.handle = true, c.Verifier, attempt.Transaction
-			return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "start failed"}), interrupted(ctx)
+			return settledBy(c.Name, providers.Outcome{Verdict: providers.Unavailable, Detail: "start failed"}), interrupted(ctx)
 		case attempt.Asked:
 			a.asked, a.verifier, a.handle = true, c.Verifier, attempt.Transaction
 			now, err := d.asked(ctx, rec, c.Name, attempt, expires)
@@ -71,24 +72,24 @@ func (d *Desk) ask(ctx context.Context, rec Record, p plan, a *asking) (Event, e
 		}
 		switch attempt.Outcome.Verdict {
 		case providers.NotEnrolled:
-			absent = attempt.Outcome
+			absent, absentAt = attempt.Outcome, c.Name
 		case providers.LockedOut:
-			return settled(attempt.Outcome), interrupted(ctx)
+			return settledBy(c.Name, attempt.Outcome), interrupted(ctx)
 		case providers.Unavailable:
 			if !down {
-				down, said = true, attempt.Outcome // the first says the most: it is the one that is preferred
+				down, said, saidBy = true, attempt.Outcome, c.Name // the first says the most: it is the one that is preferred
 			}
 		case providers.Approved, providers.Denied, providers.TimedOut, providers.Fraud:
 			// Nobody was asked, so nobody can have said so: the provider is not to be believed.
-			return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "answer without a question"}), interrupted(ctx)
+			return settledBy(c.Name, providers.Outcome{Verdict: providers.Unavailable, Detail: "answer without a question"}), interrupted(ctx)
 		default:
-			return settled(providers.Outcome{Verdict: providers.Unavailable, Detail: "unknown verdict"}), interrupted(ctx)
+			return settledBy(c.Name, providers.Outcome{Verdict: providers.Unavailable, Detail: "unknown verdict"}), interrupted(ctx)
 		}
 	}
 	if down {
-		return settled(said), interrupted(ctx)
+		return settledBy(saidBy, said), interrupted(ctx)
 	}
-	return settled(p.nobody(absent)), interrupted(ctx)
+	return settledBy(absentAt, p.nobody(absent)), interrupted(ctx)
 }
 
 // limit is when the hold ends if that verifier asks: the shorter of both limits.

@@ -211,3 +211,17 @@ func TestVerifiersThatCouldNotBeReachedAreRefused(t *testing.T) {
 
 // noLedger is one that is never asked.
 type noLedger struct{ hold.Ledger }
+
+// Whoever is told of a hold that asked nobody is told which provider said why.
+func TestAHoldThatAskedNobodyNamesWhoSaidSo(t *testing.T) {
+	for verdict, want := range map[providers.Verdict]hold.State{providers.NotEnrolled: hold.NotEnrolled, providers.LockedOut: hold.LockedOut, providers.Unavailable: hold.Unavailable} {
+		inOffice(t, func(op *hold.Options) {
+			op.Verifiers = []hold.Named{{Name: "duo", Verifier: &phone{start: says(verdict)}}}
+		}, func(t *testing.T, o *office) {
+			a := o.attach(request(0))
+			if r := o.outcome(a); r.State != want || r.Provider != "duo" {
+				t.Errorf("%v by %q, want %v by duo", r.State, r.Provider, want)
+			}
+		})
+	}
+}

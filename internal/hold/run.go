@@ -178,6 +178,11 @@ func (d *Desk) takeBack(ctx context.Context, h *live, a asking) bool {
 
 func settled(o providers.Outcome) Event { return Event{Kind: EventSettled, Outcome: o} }
 
+// settledBy is what a provider said without asking anybody.
+func settledBy(provider string, o providers.Outcome) Event {
+	return Event{Kind: EventSettled, Provider: provider, Outcome: o}
+}
+
 // interrupted returns why ctx ended, if it did.
 func interrupted(ctx context.Context) error {
 	if ctx.Err() == nil {

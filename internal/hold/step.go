@@ -62,7 +62,7 @@ type Event struct {
 
 	Async bool // EventLeft: the caller means to come back for the outcome
 
-	Provider    string            // EventAsking, EventAsked
+	Provider    string            // EventAsking, EventAsked; EventSettled: who said so, where nobody was asked
 	Transaction string            // EventAsked
 	PromptURL   string            // EventAsked
 	ExpiresAt   time.Time         // EventAsking, EventAsked: the provider's own shorter limit; zero: no shorter
@@ -244,6 +244,9 @@ func answered(r Record, e Event, now time.Time) Record {
 	}
 	r = settle(r, state, now)
 	r.Detail, r.Escalated = clean(e.Outcome.Detail, maxDetail), e.Escalated
+	if r.Provider == "" && state != Approved { // nobody was asked
+		r.Provider = e.Provider
+	}
 	if state != Approved {
 		return r
 	}
