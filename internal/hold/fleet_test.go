@@ -326,7 +326,8 @@ func TestAHeldOperationCostsLittleHeap(t *testing.T) {
 		synctest.Wait()
 		per := (heap() - before) / n
 		t.Logf("%d bytes of heap per hold", per)
-		if per > 6<<10 { // with the ledger's documents and the test's phone and journal
+		// About 5 KB, with the ledger's documents and the test's phone and journal; the bound is for what grows by itself.
+		if per > 16<<10 {
 			t.Errorf("%d bytes of heap per hold", per)
 		}
 		for _, a := range all {

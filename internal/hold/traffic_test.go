@@ -64,8 +64,10 @@ func TestAHoldCostsFewWritesWhateverBecomesOfIt(t *testing.T) {
 		}
 		a.Leave(true)
 	}
+	// A write that lost to another one of the same hold is made again, so each may come to a few more.
+	const again = 4
 	for name, life := range map[string]struct {
-		stores, loads int // at most
+		stores, loads int // at most, where nothing is made again
 		run           func(*office)
 	}{
 		"approved": {10, 13, func(o *office) { spend(o, o.attach(request(0))) }},
@@ -97,8 +99,8 @@ func TestAHoldCostsFewWritesWhateverBecomesOfIt(t *testing.T) {
 				c.mu.Lock()
 				defer c.mu.Unlock()
 				t.Logf("%d stores of %d bytes, %d loads, %d journal records of %d bytes, in %v", c.stores, c.stored, c.loads, c.records, c.recorded, time.Since(begun))
-				if c.stores > life.stores || c.loads > life.loads {
-					t.Errorf("%d stores and %d loads, want at most %d and %d", c.stores, c.loads, life.stores, life.loads)
+				if c.stores > life.stores+again || c.loads > life.loads+again {
+					t.Errorf("%d stores and %d loads, want about %d and %d at most", c.stores, c.loads, life.stores, life.loads)
 				}
 			})
 		})
