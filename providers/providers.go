@@ -30,6 +30,8 @@ type Challenge struct {
 	// Needs has the capabilities that policy requires. A provider whose prompts have one only sometimes answers
 	// Unavailable, and asks nobody, where this prompt would not have it.
 	Needs []string
+	// Prefers has the capabilities that policy would rather have. A provider with several ways to ask takes one that has them.
+	Prefers []string
 }
 
 // Verdict is a person's answer, or why there is none. The zero value approves nothing.

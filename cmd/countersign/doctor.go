@@ -18,7 +18,8 @@ func doctorCommand(s streams) *cobra.Command {
 		Use:   "doctor",
 		Short: "Try what the configuration depends on, and say what to fix",
 		Long: `Tries the policy, the interception CA, the keys of requester assertions and every provider's credentials, and connects to the
-hosts given. Nobody is asked, nothing is changed. Exit status 0: all of it works; 1: something does not, and a line says what.`,
+hosts given. Nobody is asked, nothing is changed. Not tried: the ledger, sinks, clocks, and whether the agent has
+another way out. Exit status 0: all that was tried works; 1: something does not, and a line says what.`,
 		Args: cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
 			c, err := config.Load(file, app.Environment())

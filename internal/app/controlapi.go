@@ -62,13 +62,16 @@ func (s *Sidecar) newPlanner(j judge) (*planner, error) {
 
 // plan is a control.Planner.
 func (p *planner) plan(ctx context.Context, id requester.Identity, steps []json.RawMessage) ([]control.PlanStep, error) {
-	var out []control.PlanStep
-	record := audit.Event{Kind: audit.Checked, Subject: &id.Subject, JTI: id.JTI, Channel: id.Channel}
+	requests := make([]operation.CheckRequest, len(steps))
 	for i, raw := range steps {
-		req, err := operation.ParseCheck(raw)
-		if err != nil {
+		var err error
+		if requests[i], err = operation.ParseCheck(raw); err != nil {
 			return nil, &control.StepError{Text: fmt.Sprintf("request %d: %s", i+1, strings.TrimPrefix(err.Error(), "operation: "))}
 		}
+	}
+	var out []control.PlanStep
+	record := audit.Event{Kind: audit.Checked, Subject: &id.Subject, JTI: id.JTI, Channel: id.Channel}
+	for _, req := range requests {
 		v, err := p.checker.judgeAs(ctx, req, id.Subject)
 		if err != nil {
 			return nil, err

@@ -38,6 +38,9 @@ func Doctor(ctx context.Context, o Options, hosts []string, out io.Writer) error
 	d.say("tls.ca", d.authority(c), "the interception CA is good")
 	d.say("requester.assertions", d.keys(ctx, c, o.Logger), "the issuer's keys are there")
 	d.providers(ctx, o)
+	if len(hosts) == 0 {
+		fmt.Fprintln(out, "skip  upstream: no host was named")
+	}
 	for _, host := range hosts {
 		d.say("upstream "+host, d.reach(ctx, c, host, o.Logger), "reached, and its certificate is good")
 	}
@@ -145,7 +148,7 @@ func (d *doctor) providers(ctx context.Context, o Options) {
 func check(ctx context.Context, v hold.Named) error {
 	c, ok := v.Verifier.(providers.Checker)
 	if !ok {
-		return nil
+		return errors.New("it cannot be tried without asking somebody")
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorTime)
 	defer cancel()

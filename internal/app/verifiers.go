@@ -129,6 +129,9 @@ func userOf(p config.Provider) func(providers.Person) (providers.Person, bool) {
 	}
 	return func(q providers.Person) (providers.Person, bool) {
 		if user, ok := table[strings.ToLower(q.ID)]; ok {
+			if !strings.EqualFold(q.ID, user) { // the requester's own ids would lead back to them
+				q.ObjectID, q.TenantID = "", ""
+			}
 			q.ID = user
 			return q, user != "" // an empty entry: not this person, by this provider
 		}

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -171,6 +172,7 @@ func (l *loader) entries(name string, f *file) {
 		return
 	}
 	for i, raw := range f.Entries {
+		raw.Source = cmp.Or(raw.Source, f.Source) // the page of the whole API, where an entry has none of its own
 		es, err := a.compile(raw)
 		if err != nil {
 			label := raw.Name

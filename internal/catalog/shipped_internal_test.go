@@ -136,3 +136,13 @@ func TestNamesAreLowerCaseWordsAndNeverSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryShippedEntryHasASource(t *testing.T) {
+	for _, a := range shippedAPIs(t) {
+		for _, e := range a.entries {
+			if !strings.HasPrefix(e.source, "https://") {
+				t.Errorf("entry %s %s of %s has no page as its source: %q", e.method, e.pattern.text, e.file, e.source)
+			}
+		}
+	}
+}

@@ -60,7 +60,10 @@ type Server struct {
 	mux   *http.ServeMux
 	hub   hub
 	plans limiter
-	feeds chan struct{} // one token per event stream
+
+	feedMu  sync.Mutex
+	feeds   int            // event streams
+	feedsOf map[string]int // by requester and agent
 }
 
 // New returns a Server.
@@ -71,7 +74,7 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, mux: http.NewServeMux(), feeds: make(chan struct{}, maxFeeds)}
+	s := &Server{o: o, mux: http.NewServeMux()}
 	for route, h := range s.routes() {
 		s.mux.Handle(route, h)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"countersign/internal/hold"
@@ -13,6 +14,8 @@ import (
 
 const (
 	maxFeeds   = 64 // event streams at once: each is a watch of the ledger
+	agentFeeds = 4  // of one requester's agent
+	spareFeeds = 8  // that only operators get
 	heartbeat  = 15 * time.Second
 	writeLimit = 10 * time.Second // longest a reader may stall before its stream is ended
 )
@@ -41,13 +44,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case s.feeds <- struct{}{}:
-		defer func() { <-s.feeds }()
-	default:
+	done, ok := s.admit(c)
+	if !ok {
 		w.Header().Set("Retry-After", "5")
 		return problem{http.StatusServiceUnavailable, "too many event streams are open"}
 	}
+	defer done()
 	f := &feed{s: s, c: c, w: w, rc: http.NewResponseController(w), after: after, seen: map[hold.ID]told{}}
 	f.skip = !resumed // who begins anew is told of what happens from now on
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -57,6 +59,29 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	f.run(r.Context())
 	return nil
+}
+
+// admit counts an event stream. Agents cannot take all there are: the last ones are for operators.
+func (s *Server) admit(c caller) (done func(), ok bool) {
+	who := strings.ToLower(c.identity.Subject.Requester.ID) + "\x00" + c.identity.Subject.Agent
+	s.feedMu.Lock()
+	defer s.feedMu.Unlock()
+	if s.feeds >= maxFeeds || !c.operator && (s.feeds >= maxFeeds-spareFeeds || s.feedsOf[who] >= agentFeeds) {
+		return nil, false
+	}
+	if s.feedsOf == nil {
+		s.feedsOf = map[string]int{}
+	}
+	s.feeds++
+	s.feedsOf[who]++
+	return func() {
+		s.feedMu.Lock()
+		defer s.feedMu.Unlock()
+		s.feeds--
+		if s.feedsOf[who]--; s.feedsOf[who] == 0 {
+			delete(s.feedsOf, who)
+		}
+	}, true
 }
 
 func lastEvent(r *http.Request) (after uint64, resumed bool, err error) {

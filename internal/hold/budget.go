@@ -217,10 +217,10 @@ func (p *person) release(b Budget, rec Record, asked bool, v providers.Verdict, 
 	return true
 }
 
-// ttl is how long the document can matter: a day after its last push, and for ever after a fraud report.
+// ttl is how long the document can matter: a day after its last push, as long as a cool-off, and for ever after a fraud report.
 func (p *person) ttl() time.Duration {
 	if p.Fraud {
 		return 0
 	}
-	return budgetDay + time.Hour
+	return max(budgetDay, time.Until(p.CooloffUntil)) + time.Hour
 }

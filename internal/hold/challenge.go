@@ -28,6 +28,7 @@ func challenge(r Record, user providers.Person, expires time.Time) providers.Cha
 		Title:     clean(r.Summary, maxTitle),
 		ExpiresAt: expires,
 		Needs:     r.Requirement.Capabilities,
+		Prefers:   r.Requirement.Prefer,
 	}
 	add := func(name, value string) {
 		if value = clean(value, maxFieldValue); value != "" {

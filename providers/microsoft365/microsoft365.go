@@ -173,9 +173,9 @@ func (v *Verifier) Limit() time.Duration {
 	return max(limit, pushLimit)
 }
 
-// Capabilities returns what every way of asking can do: a push shows no text, so only mode sign_in has any.
+// Capabilities returns what the sign-in can do, which is asked first where policy wants any of it: a push shows no text.
 func (v *Verifier) Capabilities() []string {
-	if c, ok := v.signIn.(providers.Capable); ok && v.mode == SignIn {
+	if c, ok := v.signIn.(providers.Capable); ok && v.mode != Push {
 		return c.Capabilities()
 	}
 	return nil

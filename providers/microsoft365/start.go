@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 
 	"countersign/providers"
@@ -31,7 +32,7 @@ func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.
 		}
 		return v.unasked(no.verdict, no.why), nil
 	}
-	if v.mode == SignIn {
+	if v.mode == SignIn || v.mode == PushThenSignIn && v.page(c) {
 		return v.askToSignIn(ctx, who, c)
 	}
 	attempt, next, err := v.push(ctx, who)
@@ -40,6 +41,12 @@ func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.
 	}
 	v.log.InfoContext(ctx, "no push; asking for a sign-in", slog.String("hold", c.HoldID), slog.String("why", attempt.Outcome.Detail))
 	return v.askToSignIn(ctx, who, c)
+}
+
+// page says that policy wants what only the sign-in's page has, such as text.
+func (v *Verifier) page(c providers.Challenge) bool {
+	can := v.Capabilities()
+	return slices.ContainsFunc(slices.Concat(c.Needs, c.Prefers), func(want string) bool { return slices.Contains(can, want) })
 }
 
 func (v *Verifier) unasked(verdict providers.Verdict, detail string) providers.Attempt {
