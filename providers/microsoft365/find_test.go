@@ -201,7 +201,7 @@ func TestTheModeSaysWhatTheProviderCanDo(t *testing.T) {
 	}{
 		microsoft365.Push:           {3 * time.Minute, nil, false},
 		microsoft365.SignIn:         {4 * time.Minute, []string{"text"}, true},
-		microsoft365.PushThenSignIn: {4 * time.Minute, nil, true},
+		microsoft365.PushThenSignIn: {4 * time.Minute, []string{"text"}, true},
 	} {
 		o := r.options()
 		o.Mode, o.SignIn = mode, page
@@ -349,4 +349,29 @@ func TestAnApprovalIsCorroboratedFromTheSignInLogs(t *testing.T) {
 			t.Errorf("Corroborate of nothing = %v", err)
 		}
 	})
+}
+
+func TestWherePolicyWantsTextThePageIsShownAndNoPushIsSent(t *testing.T) {
+	for name, c := range map[string]struct {
+		needs, prefers []string
+		page           bool
+	}{
+		"nothing": {nil, nil, false}, "needed": {[]string{"text"}, nil, true}, "preferred": {nil, []string{"text"}, true}, "what the page cannot": {nil, []string{"number_match"}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, entra.Options{})
+			r.person(entra.Person{UPN: kim, ID: entra.KimID, Script: entra.Approves()})
+			page := &signIn{}
+			o := r.options()
+			o.Mode, o.SignIn = microsoft365.PushThenSignIn, page
+			q := question(providers.Person{ID: kim})
+			q.Needs, q.Prefers = c.needs, c.prefers
+			if a, err := r.open(o).Start(t.Context(), q); err != nil || !a.Asked {
+				t.Fatalf("%s: Start = %+v, %v", name, a, err)
+			}
+			if (len(page.asked) == 1) != c.page || (len(r.sim.Pushes()) == 0) != c.page {
+				t.Errorf("%s: %d pages and %d pushes", name, len(page.asked), len(r.sim.Pushes()))
+			}
+		})
+	}
 }
