@@ -66,7 +66,7 @@ func TestEverySDKRaisesItsOwnErrorWithOurSentence(t *testing.T) {
 		{"aws-identitystore.js", "identitystore.us-east-1.amazonaws.com", "IdentitystoreServiceException", "The user bob was not created"},
 		{"okta.js", "contoso.okta.com", "OktaApiError", "The password of bob@contoso.com was not expired"},
 		{"slack.js", "slack.com", "WebAPIHTTPError", ""},
-		{"duo.js", "api-x.duosecurity.com", "Failed", "No bypass codes were made for bob"},
+		{"duo.js", "api-x.duosecurity.com", "Failed", "bob@contoso.com was not made an administrator"},
 		{"graph.js", "graph.microsoft.com", "GraphError", "The password of bob@contoso.com was not reset"},
 		{"azure.js", "management.azure.com", "RestError", ""},
 	} {

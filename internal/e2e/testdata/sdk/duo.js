@@ -11,7 +11,7 @@ class Failed extends Error {}
 report(
   () =>
     new Promise((resolve, reject) =>
-      new duo.Client("DIXXXXXXXXXXXXXXXXXX", "secret", "api-x.duosecurity.com").jsonApiCall("POST", "/admin/v1/users/bob/bypass_codes", { count: 1 }, (answer) =>
+      new duo.Client("DIXXXXXXXXXXXXXXXXXX", "secret", "api-x.duosecurity.com").jsonApiCall("POST", "/admin/v1/admins", { name: "Bob", email: "bob@contoso.com", role: "Owner" }, (answer) =>
         answer.stat === "OK" ? resolve(answer) : reject(Object.assign(new Failed(answer.message), { answer })),
       ),
     ),
