@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,6 +29,9 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 	var buf bytes.Buffer
 	buf.Grow(int(min(max(r.ContentLength, 0), maxFirst)) + bytes.MinRead)
 	if _, err := buf.ReadFrom(io.LimitReader(r.Body, s.o.MaxBody+1)); err != nil {
+		if bad, ok := errors.AsType[*refusal.Error](err); ok { // of the connection: see wireConn
+			return nil, malformed(bad.Detail)
+		}
 		return nil, &refusal.Error{Code: refusal.MalformedRequest, Detail: "the body broke off or is malformed", Err: err}
 	}
 	if int64(buf.Len()) > s.o.MaxBody {

@@ -168,6 +168,9 @@ func (ex *exchange) refuse(ctx context.Context, w http.ResponseWriter, err error
 	e := refusal.From(err)
 	ex.dress(e)
 	ex.code, ex.status = e.Code, e.Code.Status()
+	if e.Code == refusal.MalformedRequest {
+		ex.detail = e.Detail // one of our constants; nothing else in the record would say what was wrong
+	}
 	if err := ex.recordRefusal(ctx); err != nil && e.Code != refusal.JournalUnavailable {
 		ex.s.o.Logger.Error("refusal not recorded", "exchange", ex.id, "error", err)
 		e = &refusal.Error{Code: refusal.JournalUnavailable, Hold: e.Hold, Undone: e.Undone, API: e.API, Protocol: e.Protocol}

@@ -136,34 +136,33 @@ func (f fieldSet) connect(target string, framed framing) *refusal.Error {
 	return nil
 }
 
-// chunk advances over one line of the chunked coding and reports whether there was a whole one. Chunk extensions pass to
-// net/http, which throws them away.
-func (c *wireConn) chunk() (bool, error) {
+// chunk advances over one line of the chunked coding and reports whether there was a whole one. A chunk's size stands alone on
+// its line: extensions (RFC 9112 §7.1.1) say nothing to any API, and servers that disagree on where one ends are a way to smuggle.
+func (c *wireConn) chunk() (bool, *refusal.Error) {
 	i := bytes.IndexByte(c.buf, '\n')
+	if i >= wireBuffer || i < 0 && len(c.buf) >= wireBuffer {
+		return false, malformed("a line of the chunked body is longer than the limit")
+	}
 	if i < 0 {
-		if len(c.buf) >= wireBuffer {
-			return false, errFraming
-		}
 		return false, nil
 	}
 	line := c.buf[:i]
 	if len(line) == 0 || line[i-1] != '\r' || bytes.ContainsFunc(line[:i-1], func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-		return false, errFraming
+		return false, badFraming()
 	}
 	line = line[:i-1]
 	switch c.state {
 	case wireChunkEnd:
 		if len(line) != 0 {
-			return false, errFraming
+			return false, badFraming()
 		}
 		c.state = wireChunkSize
 	case wireChunkSize:
-		size, _, _ := bytes.Cut(line, []byte(";"))
-		n, err := strconv.ParseUint(strings.TrimRight(string(size), " \t"), 16, 62)
+		n, err := chunkSize(line)
 		if err != nil {
-			return false, errFraming
+			return false, err
 		}
-		c.left, c.state = int64(n), wireChunkData
+		c.left, c.state = n, wireChunkData
 		if n == 0 {
 			c.state = wireTrailer
 		}
@@ -171,16 +170,30 @@ func (c *wireConn) chunk() (bool, error) {
 		if len(line) == 0 {
 			c.state = wireHead
 		} else if name, _, ok := bytes.Cut(line, []byte(":")); !ok || !token(string(name)) {
-			return false, errFraming
+			return false, badFraming()
 		}
 	case wireHead, wireBody, wireChunkData, wireRaw, wireDead:
-		return false, errFraming
+		return false, badFraming()
 	default:
-		return false, errFraming
+		return false, badFraming()
 	}
 	c.pass = i + 1
 	return true, nil
 }
+
+func chunkSize(line []byte) (int64, *refusal.Error) {
+	rest := bytes.TrimLeft(line, "0123456789abcdefABCDEF")
+	switch n, err := strconv.ParseUint(string(line), 16, 62); {
+	case len(rest) > 0 && len(rest) < len(line) && strings.IndexByte("; \t", rest[0]) >= 0:
+		return 0, malformed("a chunk of the body has an extension")
+	case err != nil || len(line) > maxChunkDigits:
+		return 0, badFraming()
+	default:
+		return int64(n), nil
+	}
+}
+
+func badFraming() *refusal.Error { return malformed("the chunked body is not well-formed") }
 
 func token(s string) bool {
 	for i := range len(s) {

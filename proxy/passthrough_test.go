@@ -232,7 +232,7 @@ func TestALargeDownloadIsWhole(t *testing.T) {
 func TestExpectContinueAndChunkedBodiesWork(t *testing.T) {
 	w := newWorld(t, nil)
 	for name, head := range map[string]string{
-		"chunked":         "Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+		"chunked":         "Transfer-Encoding: chunked\r\n\r\n03\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
 		"expect continue": "Content-Length: 5\r\nExpect: 100-continue\r\n\r\nabcde",
 		"HTTP/1.0":        "Content-Length: 5\r\n\r\nabcde",
 	} {

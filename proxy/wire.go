@@ -34,10 +34,10 @@ type wireConn struct {
 	begun time.Time // when the first octet of an incomplete head came
 	fail  error     // sticky
 
-	bad     atomic.Pointer[refusal.Error]
-	serving atomic.Bool // a handler has, or had, the current request
-	raw     atomic.Bool // hijacked
-	ended   atomic.Bool // nothing more may be written
+	bad     atomic.Pointer[refusal.Error] // what was refused: a head, or the framing of a body
+	serving atomic.Bool                   // a handler has, or had, the current request
+	raw     atomic.Bool                   // hijacked
+	ended   atomic.Bool                   // nothing more may be written
 }
 
 type wireState uint8
@@ -60,9 +60,9 @@ const (
 	wireBuffer  = 4 << 10
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 256 << 10
-)
 
-var errFraming = errors.New("proxy: malformed chunked body")
+	maxChunkDigits = 16 // net/http's limit
+)
 
 // wireBuffers holds buffers of connections that have nothing buffered.
 var wireBuffers = sync.Pool{New: func() any { b := make([]byte, 0, wireBuffer); return &b }}
@@ -110,6 +110,7 @@ func (c *wireConn) step(p []byte) (done bool, n int, err error) {
 		ok, err := c.chunk()
 		if err != nil {
 			c.fail = err
+			c.bad.Store(err) // for Close
 			return true, 0, err
 		}
 		if ok {
@@ -142,7 +143,7 @@ func (c *wireConn) step(p []byte) (done bool, n int, err error) {
 	case wireDead:
 		c.buf = c.buf[:0]
 	default:
-		return true, 0, errFraming
+		return true, 0, badFraming()
 	}
 	if err := c.fill(); err != nil {
 		return true, 0, err
