@@ -137,6 +137,21 @@ type Prober interface {
 	Reachable(ctx context.Context, p Person) (bool, error)
 }
 
+// Accounter is a Verifier that can tell which of its service's accounts it would ask for a person. Two people with one
+// account have one phone: what bounds the pushes to either bounds those to both. Whoever is no Accounter asks the person it
+// is given.
+type Accounter interface {
+	// Account returns the account as its service names it: ID always, ObjectID where the service has an id that never
+	// changes. It asks nobody, and for what it returned it returns the same. After an error nobody is asked; one that is an
+	// *Unasked says what Start would have answered.
+	Account(ctx context.Context, p Person) (Person, error)
+}
+
+// Unasked is why a provider has nobody to ask.
+type Unasked struct{ Outcome Outcome }
+
+func (e *Unasked) Error() string { return "providers: nobody to ask: " + e.Outcome.Verdict.String() }
+
 // Pager is a Verifier with web pages of its own, where the person answers. They are served on the callback listener.
 type Pager interface{ Pages() http.Handler }
 

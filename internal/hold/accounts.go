@@ -10,12 +10,17 @@ import (
 	"time"
 
 	"countersign/policy"
+	"countersign/providers"
 )
 
+// accountTime is the longest a provider may take to say whom it would ask.
+const accountTime = 15 * time.Second
+
 // accounts are the documents that a push counts in. A person has one for the id and, where the assertion carries it, one
-// for the directory object: who is named by UPN today and by e-mail tomorrow is asked no more often for it.
+// for the directory object: who is named by UPN today and by e-mail tomorrow is asked no more often for it. The account at
+// the provider has one too: two people who are mapped to it have one phone.
 type accounts struct {
-	person   []string
+	person   []string // the id's first
 	ceilings []ceiling
 }
 
@@ -25,11 +30,17 @@ type ceiling struct {
 	most        int
 }
 
-func (d *Desk) accountsOf(s policy.Subject) accounts {
+// accountsOf returns the documents of a subject, and those of the accounts that are asked for it.
+func (d *Desk) accountsOf(s policy.Subject, asked ...string) accounts {
 	q := s.Requester
 	a := accounts{person: []string{personKey(q.ID)}}
 	if q.ObjectID != "" {
-		a.person = append(a.person, personPrefix+hash("object", strings.ToLower(q.ObjectID)))
+		a.person = append(a.person, objectKey(q.ObjectID))
+	}
+	for _, key := range asked {
+		if !slices.Contains(a.person, key) {
+			a.person = append(a.person, key)
+		}
 	}
 	tenant := strings.ToLower(q.TenantID)
 	if tenant == "" {
@@ -45,8 +56,55 @@ func (d *Desk) accountsOf(s policy.Subject) accounts {
 	return a
 }
 
-// affordable answers a *BudgetError if this person may not be pushed now at all.
-func (d *Desk) affordable(ctx context.Context, s policy.Subject) error {
+// accountKeys are the documents of a provider's account. An address and an object are one person's wherever they occur, and
+// have the document that they would have as a requester; any other name says something at its provider only.
+func accountKeys(provider string, account providers.Person) []string {
+	var keys []string
+	if account.ObjectID != "" {
+		keys = append(keys, objectKey(account.ObjectID))
+	}
+	switch {
+	case strings.Contains(account.ID, "@"):
+		keys = append(keys, personKey(account.ID))
+	case account.ID != "":
+		keys = append(keys, personPrefix+hash("account", provider, strings.ToLower(account.ID)))
+	}
+	return keys
+}
+
+// account finds out which account a candidate would ask, and takes its object's id for the asking, so that nobody else is
+// asked if a name moves on meanwhile. An outcome says why there is none; nobody was asked, and nobody is by this provider.
+func (d *Desk) account(ctx context.Context, c *candidate) (keys []string, none *providers.Outcome) {
+	account := c.user
+	v, ok := c.Verifier.(providers.Accounter)
+	if !ok && c.Map == nil {
+		return nil, nil // the account is the person, who has a document already
+	}
+	if ok {
+		short, cancel := context.WithTimeout(ctx, accountTime)
+		defer cancel()
+		err := guard(func() (err error) { account, err = v.Account(short, c.user); return err })
+		if nobody, ok := errors.AsType[*providers.Unasked](err); ok {
+			return nil, &nobody.Outcome
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				d.o.Logger.Warn("hold: provider cannot say whom it would ask", "provider", c.Name, "error", err)
+			}
+			return nil, &providers.Outcome{Verdict: providers.Unavailable, Detail: "account not known"}
+		}
+	}
+	if keys = accountKeys(c.Name, account); len(keys) == 0 {
+		return nil, &providers.Outcome{Verdict: providers.Unavailable, Detail: "account not known"}
+	}
+	if account.ObjectID != "" {
+		c.user.ObjectID, c.user.TenantID = account.ObjectID, account.TenantID
+	}
+	return keys, nil
+}
+
+// affordable answers a *BudgetError if this person may not be pushed now at all, or not by these accounts of theirs.
+func (d *Desk) affordable(ctx context.Context, s policy.Subject, asked ...string) error {
 	now := time.Now()
 	look := func(key string, into any) error {
 		e, err := d.o.Ledger.Load(ctx, key)
@@ -55,7 +113,7 @@ func (d *Desk) affordable(ctx context.Context, s policy.Subject) error {
 		}
 		return decodeAccount(e, into)
 	}
-	accounts := d.accountsOf(s)
+	accounts := d.accountsOf(s, asked...)
 	for _, key := range accounts.person {
 		var p person
 		if err := look(key, &p); err != nil {
@@ -79,10 +137,10 @@ func (d *Desk) affordable(ctx context.Context, s policy.Subject) error {
 
 // claim takes the push if it is free everywhere. Otherwise it returns until when to wait for a change of which document, or
 // a *BudgetError, and what it took already is given back. ErrLedger among the errors says that some of it may still be taken.
-func (d *Desk) claim(ctx context.Context, rec Record) (wait time.Time, at string, err error) {
-	accounts := d.accountsOf(rec.Subject)
-	took := false
-	for _, key := range accounts.person {
+func (d *Desk) claim(ctx context.Context, rec Record, a asking) (wait time.Time, at string, err error) {
+	accounts := d.accountsOf(rec.Subject, a.accounts...)
+	took := a.claimed                                                   // for a provider that asked nobody
+	for _, key := range slices.Sorted(slices.Values(accounts.person)) { // of two who want the same, one is first everywhere
 		if wait, err = d.claimPerson(ctx, key, rec, accounts); err != nil || !wait.IsZero() {
 			at = key
 			break
@@ -104,7 +162,7 @@ func (d *Desk) claim(ctx context.Context, rec Record) (wait time.Time, at string
 	if took || errors.Is(err, ErrLedger) { // a Store that seemed to fail may have happened
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 		defer cancel()
-		undone = d.release(own, rec, asking{}, 0)
+		undone = d.release(own, rec, asking{accounts: a.accounts, passed: a.passed}, 0)
 	}
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -113,28 +171,51 @@ func (d *Desk) claim(ctx context.Context, rec Record) (wait time.Time, at string
 }
 
 func (d *Desk) claimPerson(ctx context.Context, key string, rec Record, all accounts) (wait time.Time, err error) {
+	var blocked *BudgetError
 	err = d.insist(ctx, func() error {
 		return amend(ctx, d, key, func(p *person) (bool, error) {
 			var err error
-			if wait, err = p.claim(d.o.Budget, rec.ID, rec.ExpiresAt, time.Now()); err != nil || !wait.IsZero() {
+			wait, err = p.claim(d.o.Budget, rec.ID, rec.ExpiresAt, time.Now())
+			isBlocked := false
+			if blocked, isBlocked = errors.AsType[*BudgetError](err); isBlocked {
+				return p.join(key, all.person), nil // who clears this name clears what blocks it
+			}
+			if err != nil || !wait.IsZero() {
 				return false, err
 			}
 			p.Who = rec.Subject.Requester.ID
-			for _, other := range all.person {
-				if other != key && !slices.Contains(p.Also, other) && len(p.Also) < maxAlso {
-					p.Also = append(p.Also, other)
-				}
-			}
+			p.join(key, all.person)
 			return true, nil
 		})
 	})
+	if err == nil && blocked != nil {
+		err = blocked
+	}
 	return wait, err
 }
 
-// release gives the push back everywhere, with what became of it.
+// join notes the documents that were seen together with this one, and reports whether any is new.
+func (p *person) join(own string, all []string) (changed bool) {
+	for _, other := range all {
+		if other != own && !slices.Contains(p.Also, other) && len(p.Also) < maxAlso {
+			p.Also, changed = append(p.Also, other), true
+		}
+	}
+	return changed
+}
+
+// release gives the push back everywhere, with what became of it. Accounts of providers that asked nobody have nothing to count.
 func (d *Desk) release(ctx context.Context, rec Record, a asking, ringing time.Duration) error {
-	accounts := d.accountsOf(rec.Subject)
+	accounts := d.accountsOf(rec.Subject, a.accounts...)
 	var problems []error
+	for _, key := range a.passed {
+		if slices.Contains(accounts.person, key) {
+			continue
+		}
+		problems = append(problems, amend(ctx, d, key, func(p *person) (bool, error) {
+			return p.release(d.o.Budget, rec, false, providers.Unavailable, 0, time.Now()), nil
+		}))
+	}
 	for _, key := range accounts.person {
 		problems = append(problems, amend(ctx, d, key, func(p *person) (bool, error) {
 			return p.release(d.o.Budget, rec, a.asked, a.verdict, ringing, time.Now()), nil

@@ -24,7 +24,7 @@ func (d *Desk) queueAndAsk(ctx context.Context, rec Record, a *asking) (e Event,
 	if len(p.candidates) == 0 {
 		return settled(p.nobody(providers.Outcome{})), next, interrupted(ctx)
 	}
-	turn, err := d.queue(ctx, rec, a)
+	turn, err := d.lineUp(ctx, rec)
 	if err != nil {
 		return Event{}, next, err
 	}
@@ -52,17 +52,15 @@ func (d *Desk) ask(ctx context.Context, rec Record, p plan, a *asking) (Event, e
 		if down && i > 0 && c.preferred < p.candidates[i-1].preferred {
 			break
 		}
-		expires := d.limit(rec, c.Named)
-		d.announce(rec, c.Name, expires)
-		attempt, err := d.startPush(ctx, c, challenge(rec, c.user, expires))
+		attempt, err := d.askOne(ctx, rec, c, a)
 		switch {
+		case err != nil && !a.asked:
+			return Event{}, err
 		case err != nil, attempt.Asked && attempt.Transaction == "":
 			// Nobody can know whether the person was asked: nobody else is.
-			a.asked, a.verifier, a.handle = true, c.Verifier, attempt.Transaction
 			return settledBy(c.Name, providers.Outcome{Verdict: providers.Unavailable, Detail: "start failed"}), interrupted(ctx)
 		case attempt.Asked:
-			a.asked, a.verifier, a.handle = true, c.Verifier, attempt.Transaction
-			now, err := d.asked(ctx, rec, c.Name, attempt, expires)
+			now, err := d.asked(ctx, rec, c.Name, attempt, a)
 			if err != nil {
 				return Event{}, err
 			}
@@ -92,6 +90,32 @@ func (d *Desk) ask(ctx context.Context, rec Record, p plan, a *asking) (Event, e
 	return settledBy(absentAt, p.nobody(absent)), interrupted(ctx)
 }
 
+// askOne takes the push of the candidate's account and has the person asked. An error with a.asked says that they may have been; any
+// other one that the hold cannot go on.
+func (d *Desk) askOne(ctx context.Context, rec Record, c candidate, a *asking) (providers.Attempt, error) {
+	keys, none := d.account(ctx, &c)
+	if none != nil {
+		return providers.Attempt{Outcome: *none}, interrupted(ctx)
+	}
+	a.passed, a.accounts = append(a.passed, a.accounts...), keys
+	if err := d.takePush(ctx, rec, a); err != nil {
+		return providers.Attempt{}, err
+	}
+	if ctx.Err() != nil {
+		return providers.Attempt{}, context.Cause(ctx)
+	}
+	if !time.Now().Before(rec.ExpiresAt) {
+		return providers.Attempt{}, errSettled
+	}
+	a.expires = d.limit(rec, c.Named)
+	d.announce(rec, c.Name, a.expires)
+	attempt, err := d.startPush(ctx, c, challenge(rec, c.user, a.expires))
+	if err != nil || attempt.Asked {
+		a.asked, a.verifier, a.handle = true, c.Verifier, attempt.Transaction
+	}
+	return attempt, err
+}
+
 // limit is when the hold ends if that verifier asks: the shorter of both limits.
 func (d *Desk) limit(rec Record, v Named) time.Time {
 	expires := rec.ExpiresAt
@@ -111,11 +135,12 @@ func (d *Desk) announce(rec Record, provider string, expires time.Time) {
 }
 
 // asked writes down that the person has been asked, journal first.
-func (d *Desk) asked(ctx context.Context, rec Record, provider string, attempt providers.Attempt, expires time.Time) (Record, error) {
+func (d *Desk) asked(ctx context.Context, rec Record, provider string, attempt providers.Attempt, a *asking) (Record, error) {
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), insistTime)
 	defer cancel()
 	e := Event{
-		Kind: EventAsked, Provider: provider, Transaction: attempt.Transaction, ExpiresAt: expires, PromptURL: d.page(rec, attempt.URL),
+		Kind: EventAsked, Provider: provider, Transaction: attempt.Transaction, ExpiresAt: a.expires, PromptURL: d.page(rec, attempt.URL),
+		Accounts: a.accounts,
 	}
 	rec.Provider, rec.Transaction = provider, attempt.Transaction
 	if err := d.record(own, audit.HoldAsked, rec); err != nil {
@@ -173,7 +198,7 @@ func (d *Desk) prompted(rec Record, code string) {
 }
 
 func (d *Desk) resumeAsking(rec Record, a *asking) (Event, error) {
-	a.claimed, a.asked, a.handle, a.bell = true, true, rec.Transaction, rec.Transaction
+	a.claimed, a.asked, a.handle, a.bell, a.accounts = true, true, rec.Transaction, rec.Transaction, rec.Accounts
 	for _, v := range d.o.Verifiers {
 		if v.Name == rec.Provider {
 			a.verifier, a.by = v.Verifier, v

@@ -18,6 +18,9 @@ func Key(r Request) string {
 // personKey names a person's budget. The id alone makes it, whatever else an assertion carries: there is one phone.
 func personKey(id string) string { return personPrefix + hash(strings.ToLower(id)) }
 
+// objectKey is the same for an object of the directory, whatever it is called.
+func objectKey(id string) string { return personPrefix + hash("object", strings.ToLower(id)) }
+
 func hash(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

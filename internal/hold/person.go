@@ -13,30 +13,35 @@ type turn struct {
 	refs    int
 }
 
-// queue waits, within the hold's own time, until this hold may push, and takes the person's one pending push. The
-// function it returns lets the next hold of this desk try.
-func (d *Desk) queue(ctx context.Context, rec Record, a *asking) (func(), error) {
-	keys := d.accountsOf(rec.Subject).person
+// lineUp waits until it is this hold's turn to try, among those of this desk for the same person. The function it returns
+// lets the next one try.
+func (d *Desk) lineUp(ctx context.Context, rec Record) (func(), error) {
+	key := personKey(rec.Subject.Requester.ID) // the id is always there; who is named otherwise meets in the ledger
+	line := d.enterTurn(key)
+	select {
+	case line.slot <- struct{}{}:
+		return func() {
+			<-line.slot
+			d.leaveTurn(key, line)
+		}, nil
+	case <-ctx.Done():
+		d.leaveTurn(key, line)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// takePush waits, within the hold's own time, until this hold may push, and takes the one pending push of the person and of
+// the account that is asked. After an error it has none, unless a.claimed says that some of it may still be taken.
+func (d *Desk) takePush(ctx context.Context, rec Record, a *asking) error {
 	turns := map[string]*turn{}
-	for _, key := range keys {
+	for _, key := range d.accountsOf(rec.Subject, a.accounts...).person {
 		turns[key] = d.enterTurn(key)
 	}
-	leave := func() {
+	defer func() {
 		for key, t := range turns {
 			d.leaveTurn(key, t)
 		}
-	}
-	line := turns[keys[0]] // the id is always there; who is named otherwise meets in the ledger
-	select {
-	case line.slot <- struct{}{}:
-	case <-ctx.Done():
-		leave()
-		return nil, context.Cause(ctx)
-	}
-	next := func() {
-		<-line.slot
-		leave()
-	}
+	}()
 	for {
 		changed := map[string]<-chan struct{}{}
 		d.mu.Lock()
@@ -44,19 +49,14 @@ func (d *Desk) queue(ctx context.Context, rec Record, a *asking) (func(), error)
 			changed[key] = t.changed
 		}
 		d.mu.Unlock()
-		wait, at, err := d.claim(ctx, rec)
-		if err == nil && wait.IsZero() {
-			a.claimed = true
-			return next, nil
+		wait, at, err := d.claim(ctx, rec, *a)
+		a.claimed = err == nil && wait.IsZero() || errors.Is(err, ErrLedger)
+		if err != nil || a.claimed {
+			return err
 		}
-		if err == nil {
-			err = d.pause(ctx, changed[at], wait)
-		}
-		if err != nil {
-			// Some of it may still be taken.
-			a.claimed = errors.Is(err, ErrLedger)
-			next()
-			return nil, err
+		a.passed = nil // given back with the rest
+		if err := d.pause(ctx, changed[at], wait); err != nil {
+			return err
 		}
 	}
 }

@@ -30,13 +30,24 @@ func (d *Desk) Prospect(ctx context.Context, r Request) (provider string, reacha
 		return "", false, err
 	}
 	for _, c := range p.candidates {
+		keys, none := d.account(ctx, &c)
+		if none != nil {
+			continue
+		}
+		err := d.affordable(ctx, r.Subject, keys...)
+		if _, blocked := errors.AsType[*BudgetError](err); blocked {
+			return c.Name, false, nil // and nobody else is asked instead
+		}
+		if err != nil {
+			return "", false, err
+		}
 		prober, ok := c.Verifier.(providers.Prober)
 		if !ok {
 			return c.Name, true, nil // it cannot be known before it is tried
 		}
 		probing, cancel := context.WithTimeout(ctx, probeTime)
 		var can bool
-		err := guard(func() (err error) { can, err = prober.Reachable(probing, c.user); return err })
+		err = guard(func() (err error) { can, err = prober.Reachable(probing, c.user); return err })
 		cancel()
 		if err != nil {
 			d.o.Logger.Warn("hold: provider cannot say whom it reaches", "provider", c.Name, "error", err)

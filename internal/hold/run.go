@@ -19,6 +19,9 @@ type asking struct {
 	verdict  providers.Verdict
 	verifier providers.Verifier
 	handle   string
+	accounts []string // the documents of the account that is asked
+	passed   []string // and of those at providers that asked nobody
+	expires  time.Time
 	by       Named  // whose answer is waited for
 	bell     string // the transaction as it is on record
 }
@@ -73,6 +76,7 @@ func (d *Desk) begin(ctx context.Context, j *job, adopted bool) {
 	case !adopted:
 		e, j.next, err = d.queueAndAsk(ctx, rec, &j.asking)
 	case rec.Transaction == "":
+		// Which account that was is not on record: its push ends by itself.
 		j.asking.claimed, j.asking.asked = true, true // nobody can know how far the owner came: never ask twice
 		e = Event{Kind: EventFaulted, Detail: "owner lost"}
 	default:

@@ -65,6 +65,7 @@ type Event struct {
 	Provider    string            // EventAsking, EventAsked; EventSettled: who said so, where nobody was asked
 	Transaction string            // EventAsked
 	PromptURL   string            // EventAsked
+	Accounts    []string          // EventAsked
 	ExpiresAt   time.Time         // EventAsking, EventAsked: the provider's own shorter limit; zero: no shorter
 	Outcome     providers.Outcome // EventSettled
 	Escalated   bool              // EventSettled, EventFaulted: a technician was notified
@@ -202,7 +203,7 @@ func whilePending(r Record, e Event, now time.Time) (Record, error) {
 		if !r.AskedAt.IsZero() || e.Provider == "" || e.Transaction == "" || !now.Before(r.ExpiresAt) {
 			return r, impossible(r, e)
 		}
-		r.AskedAt, r.Provider, r.Transaction, r.PromptURL = now, e.Provider, e.Transaction, e.PromptURL
+		r.AskedAt, r.Provider, r.Transaction, r.PromptURL, r.Accounts = now, e.Provider, e.Transaction, e.PromptURL, e.Accounts
 		if !e.ExpiresAt.IsZero() && e.ExpiresAt.Before(r.ExpiresAt) {
 			r.ExpiresAt = e.ExpiresAt
 		}

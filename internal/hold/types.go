@@ -70,6 +70,9 @@ type Record struct {
 	// OwnFactors names the APIs among whose operations here is one that changes the requester's own factor, or may.
 	OwnFactors []string `json:"own_factors,omitempty"`
 
+	// Accounts are the documents of the provider's account that was asked, beside the requester's own.
+	Accounts []string `json:"accounts,omitempty"`
+
 	Exchange   string        `json:"exchange,omitempty"` // that opened it
 	Resume     time.Duration `json:"resume"`             // how long it outlives its caller, and an approval its moment
 	Owner      string        `json:"owner,omitempty"`    // the desk that waits for the person

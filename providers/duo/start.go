@@ -20,7 +20,7 @@ func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.
 	}
 	name := v.name(c.Person)
 	if name == "" {
-		return v.unasked(providers.Unavailable, "no username for Duo"), nil
+		return v.unasked(providers.Unavailable, noName), nil
 	}
 	if !c.ExpiresAt.IsZero() && !v.now().Before(c.ExpiresAt) {
 		return v.unasked(providers.TimedOut, "expired before asking"), nil
@@ -45,6 +45,8 @@ func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.
 	}
 	return v.push(ctx, name, device, code, c)
 }
+
+const noName = "no username for Duo"
 
 // verification is what makes a push a verified one: it asks for the code, and approves nothing without it.
 type verification struct{ txid, code string }

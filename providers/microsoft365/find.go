@@ -35,10 +35,32 @@ type dead struct {
 //
 // Somebody without any method is asked in no way at all: a sign-in would offer to register one, to whoever has the password.
 func (v *Verifier) find(ctx context.Context, p providers.Person) (person, *dead) {
-	no := func(verdict providers.Verdict, why string) (person, *dead) {
-		return person{}, &dead{verdict: verdict, why: why}
+	u, why := v.lookUp(ctx, p)
+	if why != nil {
+		return person{}, why
 	}
-	lost := func(why string, err error) (person, *dead) { return person{}, &dead{providers.Unavailable, why, err} }
+	types, all, err := v.graph.methods(ctx, u.id)
+	if err != nil {
+		return person{}, &dead{providers.Unavailable, "authentication methods not readable", err}
+	}
+	usable := slices.ContainsFunc(types, func(t string) bool { return t != "" && !slices.Contains(noFactor, t) })
+	switch {
+	case !usable && !all:
+		return person{}, &dead{providers.Unavailable, "authentication methods not read to the end", errMalformed}
+	case !usable:
+		return person{}, &dead{verdict: providers.NotEnrolled, why: "no authentication method"}
+	}
+	return person{id: u.id, upn: u.upn, authenticator: slices.Contains(types, authenticatorType)}, nil
+}
+
+// lookUp finds whose account it is, and that it may be used.
+func (v *Verifier) lookUp(ctx context.Context, p providers.Person) (directoryUser, *dead) {
+	no := func(verdict providers.Verdict, why string) (directoryUser, *dead) {
+		return directoryUser{}, &dead{verdict: verdict, why: why}
+	}
+	lost := func(why string, err error) (directoryUser, *dead) {
+		return directoryUser{}, &dead{providers.Unavailable, why, err}
+	}
 	key := strings.ToLower(p.ObjectID)
 	switch {
 	case p.TenantID != "" && !strings.EqualFold(p.TenantID, v.tenant):
@@ -65,18 +87,24 @@ func (v *Verifier) find(ctx context.Context, p providers.Person) (person, *dead)
 	case !*u.enabled:
 		return no(providers.LockedOut, "account disabled")
 	}
-	types, all, err := v.graph.methods(ctx, u.id)
-	if err != nil {
-		return lost("authentication methods not readable", err)
+	return u, nil
+}
+
+// Account returns whose account it is, with the object id by which every name of theirs is the same account. Where the
+// requester's assertion has that id the directory is not asked; Start looks whether it is one of its own.
+func (v *Verifier) Account(ctx context.Context, p providers.Person) (providers.Person, error) {
+	ours := p.TenantID == "" || strings.EqualFold(p.TenantID, v.tenant)
+	if ours && guidShape.MatchString(strings.ToLower(p.ObjectID)) {
+		return p, nil
 	}
-	usable := slices.ContainsFunc(types, func(t string) bool { return t != "" && !slices.Contains(noFactor, t) })
+	u, no := v.lookUp(ctx, p)
 	switch {
-	case !usable && !all:
-		return lost("authentication methods not read to the end", errMalformed)
-	case !usable:
-		return no(providers.NotEnrolled, "no authentication method")
+	case no != nil && no.err != nil:
+		return providers.Person{}, fmt.Errorf("microsoft365: account: %s: %w", no.why, no.err)
+	case no != nil:
+		return providers.Person{}, &providers.Unasked{Outcome: v.unasked(no.verdict, no.why).Outcome}
 	}
-	return person{id: u.id, upn: u.upn, authenticator: slices.Contains(types, authenticatorType)}, nil
+	return providers.Person{ID: u.upn, ObjectID: u.id, TenantID: v.tenant}, nil
 }
 
 // Reachable says whether the person is in the directory and has registered something that the mode can ask by. It reads,

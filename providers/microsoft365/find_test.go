@@ -55,6 +55,30 @@ func TestOnlyTheRequesterOfThisDirectoryIsAsked(t *testing.T) {
 	})
 }
 
+func TestEveryNameOfSomebodyIsTheSameAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, entra.Options{})
+		v := r.open(r.options())
+		for name, p := range map[string]providers.Person{
+			"the user name": {ID: "KIM@contoso.com"}, "the object id": {ID: "kim.maiden@contoso.com", ObjectID: strings.ToUpper(entra.KimID)},
+			"both ids": {ID: kim, ObjectID: entra.KimID, TenantID: tenant},
+		} {
+			if a, err := v.Account(t.Context(), p); err != nil || !strings.EqualFold(a.ObjectID, entra.KimID) {
+				t.Errorf("%s: Account = %+v, %v; want Kim's", name, a, err)
+			}
+		}
+		for name, p := range map[string]providers.Person{
+			"somebody unknown": {ID: "mallory@contoso.com"}, "of another directory": {ID: kim, ObjectID: entra.KimID, TenantID: entra.KimID}, "nobody": {},
+		} {
+			a, err := v.Account(t.Context(), p)
+			if none, ok := errors.AsType[*providers.Unasked](err); !ok || none.Outcome.Verdict != providers.Unavailable || a != (providers.Person{}) {
+				t.Errorf("%s: Account = %+v, %v; want nobody", name, a, err)
+			}
+		}
+		r.pushed(kim, 0)
+	})
+}
+
 // Graph is believed only where it speaks of the person that it was asked about, and to the end.
 func TestAnAnswerOfTheDirectoryThatDoesNotFitAsksNobody(t *testing.T) {
 	rewrite := func(path, from, to string) entra.Fault {

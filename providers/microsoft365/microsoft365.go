@@ -30,6 +30,7 @@ var (
 	_ providers.Verifier     = (*Verifier)(nil)
 	_ providers.Limiter      = (*Verifier)(nil)
 	_ providers.Capable      = (*Verifier)(nil)
+	_ providers.Accounter    = (*Verifier)(nil)
 	_ providers.Prober       = (*Verifier)(nil)
 	_ providers.Pager        = (*Verifier)(nil)
 	_ providers.Canceler     = (*Verifier)(nil)

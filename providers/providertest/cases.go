@@ -44,6 +44,41 @@ var cases = []testCase{
 	{"many ask at once", []Script{Approve, Deny}, many},
 	{"hostile text is shown, not obeyed", []Script{Approve}, hostile},
 	{"credentials can be checked without asking", nil, checked},
+	{"an account is told without asking", []Script{Approve}, account},
+}
+
+// account checks that names lead to accounts in one way only. A Verifier that is no Accounter has nothing to show.
+func account(t *trial) {
+	v, ok := t.v.(providers.Accounter)
+	if !ok {
+		return
+	}
+	found := map[string]providers.Person{}
+	for _, name := range []string{Alice, strings.ToUpper(Alice), Bob} {
+		a, err := v.Account(t.patience(), providers.Person{ID: name})
+		t.discreet(err, a.ID, a.ObjectID)
+		if err != nil || a.ID == "" && a.ObjectID == "" {
+			t.Errorf("Account of %s = %+v, %v; want one", name, a, err)
+			continue
+		}
+		if again, err := v.Account(t.patience(), a); err != nil || again != a {
+			t.Errorf("the account's own account is %+v, %v; want %+v", again, err, a)
+		}
+		found[name] = providers.Person{ID: strings.ToLower(a.ID), ObjectID: a.ObjectID, TenantID: a.TenantID}
+	}
+	if found[Alice] != found[strings.ToUpper(Alice)] || found[Alice] == found[Bob] {
+		t.Errorf("accounts are %+v; want one for Alice in either case, another for Bob", found)
+	}
+	if a, err := v.Account(t.patience(), providers.Person{}); err == nil {
+		t.Errorf("nobody has the account %+v", a)
+	}
+	left, cancel := context.WithCancel(t.patience())
+	cancel()
+	if a, err := v.Account(left, providers.Person{ID: Alice}); err == nil {
+		t.Errorf("a caller that left was told the account %+v", a)
+	}
+	t.pushed(Alice, 0)
+	t.pushed(Bob, 0)
 }
 
 // answers makes a case for a script with one right verdict. pushes below 0 means one at most.

@@ -26,7 +26,7 @@ func (v *Verifier) Start(ctx context.Context, c providers.Challenge) (providers.
 	}
 	email := address(c.Person.ID)
 	if email == "" {
-		return v.unasked(providers.Unavailable, "no e-mail for Traceless"), nil
+		return v.unasked(providers.Unavailable, noEmail), nil
 	}
 	began := v.now()
 	if !c.ExpiresAt.IsZero() && !began.Before(c.ExpiresAt) {
