@@ -32,14 +32,13 @@ func (a *Attachment) Record() Record {
 // When ctx ends first it returns the pending record and ctx's error, and the hold goes on. Other errors: ErrDraining,
 // ErrJournal, ErrLedger and *BudgetError (queued behind another push, and none is left).
 func (a *Attachment) Wait(ctx context.Context) (Record, error) {
-	err := a.wait(ctx)
-	a.d.mu.Lock()
-	defer a.d.mu.Unlock()
-	return a.h.rec, err
+	err := a.Settled(ctx)
+	return a.Record(), err
 }
 
-// wait keeps no record in its frame: thousands of callers wait at once, and each with a stack of its own.
-func (a *Attachment) wait(ctx context.Context) error {
+// Settled blocks as Wait does, and leaves the record to Record. It keeps little in its frames: thousands of callers wait at
+// once, and each with a stack of its own.
+func (a *Attachment) Settled(ctx context.Context) error {
 	for {
 		changed, expires, err := a.news()
 		if changed == nil {
@@ -233,7 +232,7 @@ func (d *Desk) openHold(ctx context.Context, key string, r Request, rev uint64) 
 		err = ErrDraining
 	}
 	d.untrack(h, token, true)
-	d.remove(ctx, rec)
+	_ = d.remove(ctx, rec) // best effort
 	return nil, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"countersign/internal/audit"
@@ -53,6 +54,7 @@ type Desk struct {
 	drained chan struct{} // closed when Drain begins
 	wg      sync.WaitGroup
 	lease   lease
+	riding  atomic.Int64 // callers kept while the ledger fails
 
 	mu       sync.Mutex
 	draining bool
@@ -74,6 +76,7 @@ var (
 const (
 	recordTime = 10 * time.Second // longest one journal record or ledger change may take
 	insistTime = 15 * time.Second // longest a hold rides over a ledger that fails: leaders change within 7 s
+	attachTime = 10 * time.Second // longest a caller, or a redemption that has not begun, is kept for the same: well below max_wait
 	leaveTime  = 5 * time.Second  // longest a leaving caller is kept for the ledger to know
 	cancelTime = 2 * time.Second  // longest a provider is given to take a push back
 	ringTime   = time.Minute      // longest a phone shows a push that nobody answered and nobody could take back: Duo's own limit
@@ -110,7 +113,7 @@ func NewDesk(o Options) (*Desk, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Desk{
-		o: o, name: newID(), drained: make(chan struct{}), lease: lease{wake: make(chan struct{}, 1)},
+		o: o, name: newID(), drained: make(chan struct{}), lease: lease{turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)},
 		holds: map[ID]*live{}, keys: map[string][]*live{}, open: map[ID]time.Time{}, turns: map[string]*turn{},
 		expected: map[string]func(){},
 	}
@@ -125,7 +128,8 @@ func NewDesk(o Options) (*Desk, error) {
 }
 
 // Attach joins the hold that r's key names, or opens one and asks the person, as the table of design §3 says. The hold
-// belongs to the desk: ctx ends only the attaching. The caller ends the attachment with Leave.
+// belongs to the desk: ctx ends only the attaching. The caller ends the attachment with Leave. While the ledger fails it tries again, for
+// ten seconds at most: a cluster elects another leader in less.
 //
 // Errors: ErrRequest, ErrNoProvider, *BudgetError, ErrExhausted, ErrDuplicate, ErrOutcomeUnknown, ErrDraining,
 // ErrJournal, ErrLedger.
@@ -134,6 +138,20 @@ func (d *Desk) Attach(ctx context.Context, r Request) (*Attachment, error) {
 		return nil, err
 	}
 	key := Key(r)
+	var a *Attachment
+	err := d.rideOver(ctx, func(ctx context.Context) (err error) {
+		a, err = d.attach(ctx, key, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// attach is one try of Attach. It begins by looking at what is on record, and so does each further one: a Store whose outcome nobody
+// knows is judged by what it left.
+func (d *Desk) attach(ctx context.Context, key string, r Request) (*Attachment, error) {
 	for range maxTries {
 		if d.isDraining() {
 			return nil, ErrDraining

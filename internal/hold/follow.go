@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -18,7 +17,7 @@ const (
 // lease is this desk's sign of life. Other desks believe what is on record of its callers, holds and redemptions while
 // it is fresh. It is renewed only while there is any of these, so that a desk at rest does nothing.
 type lease struct {
-	mu    sync.Mutex
+	turn  chan struct{} // held by the one who renews it, or reads the fields below
 	until time.Time
 	rev   uint64
 	wake  chan struct{}
@@ -152,8 +151,12 @@ func (d *Desk) alive(ctx context.Context, desk string) (bool, error) {
 
 // ensureLease makes sure that this desk counts as alive before anything in its name is on record.
 func (d *Desk) ensureLease(ctx context.Context) error {
-	d.lease.mu.Lock()
-	defer d.lease.mu.Unlock()
+	select {
+	case d.lease.turn <- struct{}{}:
+		defer func() { <-d.lease.turn }()
+	case <-ctx.Done():
+		return ledgerError(ctx.Err())
+	}
 	if time.Until(d.lease.until) > leaseTime-leaseEvery {
 		return nil
 	}
@@ -217,8 +220,12 @@ func (d *Desk) inUse() bool {
 
 // endLease lets other desks go on with what this one leaves.
 func (d *Desk) endLease(ctx context.Context) {
-	d.lease.mu.Lock()
-	defer d.lease.mu.Unlock()
+	select {
+	case d.lease.turn <- struct{}{}:
+		defer func() { <-d.lease.turn }()
+	case <-ctx.Done():
+		return
+	}
 	if d.lease.rev == 0 || !d.o.Shared || d.redeeming() {
 		return
 	}

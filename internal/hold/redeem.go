@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"countersign/policy"
 )
 
 // Unfinished is a redemption that the journal has and whose completion it has not: the process ended in between.
@@ -15,62 +13,6 @@ type Unfinished struct {
 	HoldKey string
 	Hold    ID
 	At      time.Time
-}
-
-// Redeem spends an approved hold, once over all replicas, for exactly the bytes approved: an atomic Approved → Spent.
-// Only after nil may the request be sent. Errors: ErrSpent (also wrapped with ErrExpired: approved, and claimed too
-// late), ErrDraining, and ErrLedger, after which the approval counts as spent, because it may be.
-func (d *Desk) Redeem(ctx context.Context, id ID, digest policy.Digest, exchange string) (Record, error) {
-	if d.isDraining() {
-		return Record{}, ErrDraining
-	}
-	key, err := d.keyOf(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		return Record{}, fmt.Errorf("%w: %w", ErrSpent, err)
-	}
-	if err != nil {
-		return Record{}, err
-	}
-	if err := d.ensureLease(ctx); err != nil {
-		return Record{}, err
-	}
-	d.mu.Lock()
-	_, twice := d.open[id]
-	if !twice {
-		d.open[id] = time.Now()
-	}
-	d.mu.Unlock()
-	if twice {
-		return Record{}, fmt.Errorf("%w: being redeemed", ErrSpent)
-	}
-	rec, err := d.change(ctx, key, id, Event{Kind: EventRedeemed, Digest: digest, Desk: d.name, Exchange: exchange}, time.Time{})
-	if err != nil {
-		d.mu.Lock()
-		delete(d.open, id)
-		d.mu.Unlock()
-	}
-	if errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("%w: %w", ErrSpent, err)
-	}
-	return rec, err
-}
-
-// Answered notes that upstream's answer to a redeemed request is known. It outlives the caller: ctx's end does not stop it.
-func (d *Desk) Answered(ctx context.Context, id ID) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
-	defer cancel()
-	err := d.insist(ctx, func() error {
-		key, err := d.keyOf(ctx, id)
-		if err != nil {
-			return err
-		}
-		_, err = d.change(ctx, key, id, Event{Kind: EventAnswered}, time.Time{})
-		return err
-	})
-	d.mu.Lock()
-	delete(d.open, id)
-	d.mu.Unlock()
-	return err
 }
 
 // Get returns the hold of that id, or ErrNotFound.

@@ -41,26 +41,40 @@ func (d *Desk) create(ctx context.Context, r Record, rev uint64) (uint64, error)
 	}
 	newRev, err := d.put(ctx, r, rev)
 	if err != nil {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
-		defer cancel()
-		d.remove(clean, r)
+		d.spawn(func() { // whoever waits may try again meanwhile: both go by what is on record
+			clean, cancel := context.WithTimeout(context.WithoutCancel(d.base), insistTime)
+			defer cancel()
+			_ = d.insist(clean, func() error { return d.remove(clean, r) }) // best effort: see remove
+		})
 		return 0, err
 	}
 	return newRev, nil
 }
 
-// remove takes back a hold that was never started. Best effort: what stays is run by nobody, and cleaned up by its TTL.
-func (d *Desk) remove(ctx context.Context, r Record) {
-	if rec, rev, err := d.load(ctx, r.Key); err == nil && rec.ID == r.ID && rec.State == Pending {
-		_, _ = d.o.Ledger.Store(ctx, Entry{Key: holdPrefix + r.Key, Rev: rev}) // see above
+// remove takes back a hold that was never started. What stays, when it fails, is run by nobody and cleaned up by its TTL.
+func (d *Desk) remove(ctx context.Context, r Record) error {
+	rec, rev, err := d.load(ctx, r.Key)
+	if err == nil && rec.ID == r.ID && rec.State == Pending {
+		_, err = d.o.Ledger.Store(ctx, Entry{Key: holdPrefix + r.Key, Rev: rev})
 	}
-	if e, err := d.o.Ledger.Load(ctx, idPrefix+string(r.ID)); err == nil && e.Rev != 0 {
-		_, _ = d.o.Ledger.Store(ctx, Entry{Key: e.Key, Rev: e.Rev}) // see above
+	if err != nil {
+		return ledgerError(err)
 	}
+	e, err := d.o.Ledger.Load(ctx, idPrefix+string(r.ID))
+	if err == nil && e.Rev != 0 {
+		_, err = d.o.Ledger.Store(ctx, Entry{Key: e.Key, Rev: e.Rev})
+	}
+	if err != nil {
+		return ledgerError(err)
+	}
+	return nil
 }
 
+// errUnsure says that a Store failed which may have happened all the same.
+var errUnsure = errors.New("hold: it may have been stored")
+
 // change applies one event to one hold, by compare-and-set until the ledger takes it. at fixes the moment that a record
-// in the journal already names; zero is now.
+// in the journal already names; zero is now. Where an error is errUnsure too, the change may have been made or not.
 func (d *Desk) change(ctx context.Context, key string, id ID, e Event, at time.Time) (Record, error) {
 	for range maxTries {
 		rec, rev, err := d.load(ctx, key)
@@ -84,7 +98,7 @@ func (d *Desk) change(ctx context.Context, key string, id ID, e Event, at time.T
 			continue
 		}
 		if err != nil {
-			return rec, err
+			return rec, fmt.Errorf("%w: %w", errUnsure, err)
 		}
 		d.learn(next, newRev)
 		d.observe(e, next)
@@ -200,10 +214,33 @@ func (d *Desk) record(ctx context.Context, kind string, r Record) error {
 
 // insist repeats f while the ledger fails, for as long as an orderly change of leader takes.
 func (d *Desk) insist(ctx context.Context, f func() error) error {
+	return repeat(ctx, nil, insistTime, f)
+}
+
+// rideOver does the same for somebody who waits, and with less patience: f is given a context that ends with it, and it ends
+// when the desk stops. Not more callers are kept than there may be holds.
+func (d *Desk) rideOver(ctx context.Context, f func(context.Context) error) error {
+	limit := attachTime
+	defer d.riding.Add(-1)
+	if d.riding.Add(1) > int64(d.o.MaxHolds) {
+		limit = 0
+	}
+	short, cancel := context.WithTimeout(ctx, attachTime)
+	defer cancel()
+	err := repeat(short, d.drained, limit, func() error { return f(short) })
+	if errors.Is(err, ErrLedger) && d.isDraining() {
+		return ErrDraining
+	}
+	return err
+}
+
+// repeat calls f until it does not fail for the ledger's sake, limit has passed, or ctx or stop ends. A document that is not authentic stays
+// so.
+func repeat(ctx context.Context, stop <-chan struct{}, limit time.Duration, f func() error) error {
 	begun, pause := time.Now(), 50*time.Millisecond
 	for {
 		err := f()
-		if !errors.Is(err, ErrLedger) || time.Since(begun) >= insistTime {
+		if !errors.Is(err, ErrLedger) || errors.Is(err, ErrUnauthentic) || time.Since(begun) >= limit {
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -212,8 +249,11 @@ func (d *Desk) insist(ctx context.Context, f func() error) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return err
+		case <-stop:
+			timer.Stop()
+			return err
 		}
-		pause = min(2*pause, 2*time.Second)
+		pause = min(2*pause, time.Second)
 	}
 }
 

@@ -4,6 +4,7 @@ package hold
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"countersign/policy"
@@ -101,6 +102,9 @@ var (
 	ErrSpent = errors.New("hold: approval spent")
 	// ErrLedger: the ledger failed, so nothing can be said and nothing may be released.
 	ErrLedger = errors.New("hold: ledger unavailable")
+	// ErrUnauthentic: a document in the ledger was not written by a holder of its key, or not for this place. It is an ErrLedger: nothing
+	// may be concluded from such a document, least of all that there is none.
+	ErrUnauthentic = fmt.Errorf("%w: document is not authentic", ErrLedger)
 	// ErrJournal: the journal failed, so nothing was done.
 	ErrJournal = errors.New("hold: journal unavailable")
 	// ErrExpired: the approval was not redeemed in time. Errors that wrap it wrap ErrSpent too.

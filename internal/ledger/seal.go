@@ -14,9 +14,8 @@ import (
 	"countersign/internal/hold"
 )
 
-// ErrUnauthentic is what a Ledger returns for a document that was not written by a holder of the key, or not for this place. It is a
-// hold.ErrLedger: nothing may be concluded from such a document, least of all that there is none.
-var ErrUnauthentic = fmt.Errorf("%w: document is not authentic", hold.ErrLedger)
+// ErrUnauthentic is what a Ledger returns for a document that was not written by a holder of the key, or not for this place.
+var ErrUnauthentic = hold.ErrUnauthentic
 
 // A sealed value is version, key id, revision of the document it replaced, nonce, ciphertext. Everything before the nonce, the bucket
 // and the document's key are authenticated with it, so that a value cannot be moved to another key, bucket or predecessor.
