@@ -45,10 +45,12 @@ type exchange struct {
 
 	decision policy.Decision // of the whole
 	parts    []policy.Decision
-	again    bool // decision is the second one
-	hold     hold.Record
+	again    bool         // decision is the second one
+	hold     *hold.Record // as last seen; never nil
+	wait     waiting
 	attached Attachment
-	outcome  bool // the answer is the hold's outcome, or upstream's
+	shed     *shed // while it is held, what it needs of what it let go of; nil: it has everything
+	outcome  bool  // the answer is the hold's outcome, or upstream's
 
 	decided  bool // there is a decision record
 	recorded refusal.Code
@@ -70,7 +72,7 @@ const statusGone = 499
 var errGone = errors.New("proxy: caller left")
 
 func (s *Server) begin(listener, peer string) *exchange {
-	return &exchange{s: s, id: newID(), began: time.Now(), listener: listener, peer: peer}
+	return &exchange{s: s, id: newID(), began: time.Now(), listener: listener, peer: peer, hold: &hold.Record{}}
 }
 
 func newID() string {
@@ -95,8 +97,16 @@ func (ex *exchange) serve(w http.ResponseWriter, r *http.Request, steps func(con
 	if err == nil {
 		err = steps(r.Context())
 	}
+	if err != nil {
+		ex.fail(w, r, err)
+	}
+}
+
+// fail answers a request whose steps have failed.
+//
+//go:noinline
+func (ex *exchange) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
-	case err == nil:
 	case errors.Is(err, errGone):
 		ex.end("", statusGone, "caller left")
 		panic(http.ErrAbortHandler)
@@ -155,7 +165,13 @@ func (ex *exchange) recover(ctx context.Context, w http.ResponseWriter) {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
-	ex.s.o.Logger.Error("panic", "exchange", ex.id, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	kind, stack := fmt.Sprintf("%T", p), ""
+	if deep, ok := p.(*panicked); ok {
+		kind, stack = deep.kind, deep.stack
+	} else {
+		stack = string(debug.Stack())
+	}
+	ex.s.o.Logger.Error("panic", "exchange", ex.id, "type", kind, "stack", stack)
 	if ex.wrote {
 		ex.end(refusal.Internal, ex.status, "panic")
 		panic(http.ErrAbortHandler)
@@ -213,6 +229,9 @@ func (ex *exchange) dress(e *refusal.Error) {
 
 // undone says what did not happen, where one operation is at stake.
 func (ex *exchange) undone() string {
+	if ex.shed != nil {
+		return ex.shed.undone
+	}
 	said := ""
 	for i, in := range ex.call.Inputs {
 		if len(ex.parts) == len(ex.call.Inputs) && ex.parts[i].Effect == policy.Allow {
@@ -289,10 +308,20 @@ func (ex *exchange) event(kind string) audit.Event {
 		Kind: kind, Exchange: ex.id, Listener: ex.listener, Peer: ex.peer, Method: ex.method, Host: ex.host,
 		Hold: string(ex.hold.ID), HoldKey: ex.hold.Key,
 	}
-	if len(ex.call.Inputs) == 1 {
-		e.Path = ex.call.Inputs[0].Request.Path
-	}
+	e.Path = ex.path()
 	return e
+}
+
+// path is that of a call that is one request.
+func (ex *exchange) path() string {
+	switch {
+	case ex.shed != nil:
+		return ex.shed.path
+	case len(ex.call.Inputs) == 1:
+		return ex.call.Inputs[0].Request.Path
+	default:
+		return ""
+	}
 }
 
 // lost says that the caller's connection broke.

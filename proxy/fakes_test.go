@@ -314,19 +314,21 @@ func (d *desk) leavings(t testing.TB, n int) []bool {
 
 type attachment struct{ d *desk }
 
-func (a *attachment) Wait(ctx context.Context) (hold.Record, error) {
+func (a *attachment) Record() hold.Record { return a.d.record() }
+
+func (a *attachment) Settled(ctx context.Context) error {
 	select {
 	case <-a.d.settled:
-		return a.d.record(), nil
+		return nil
 	default:
 	}
 	select {
 	case <-a.d.settled:
-		return a.d.record(), nil
+		return nil
 	case <-ctx.Done():
-		return a.d.record(), ctx.Err()
+		return ctx.Err()
 	case <-a.d.drained:
-		return a.d.record(), hold.ErrDraining
+		return hold.ErrDraining
 	}
 }
 

@@ -15,14 +15,30 @@ import (
 // maxSensitive is how many operations one challenge lists (design §6.4).
 const maxSensitive = 5
 
-// exchange takes a request from its destination to its answer: design §3, steps 3 to 12.
+// exchange takes a request from its destination to its answer: design §3, steps 3 to 12. What it calls while it waits for a
+// person keeps nothing large in its frames: thousands of calls are held at once, each with a stack of its own.
 func (s *Server) exchange(ctx context.Context, ex *exchange, to destination, w http.ResponseWriter, r *http.Request) error {
 	ex.host, ex.target = to.host, to.target
+	if err := s.deep.do(func() error { return s.decided(ctx, ex, w, r) }); err != nil {
+		return err
+	}
+	if ex.attached == nil {
+		return s.pass(ctx, ex, w)
+	}
+	ex.shedLoad()
+	s.o.Waiting(+1)
+	err := s.await(ctx, ex)
+	s.o.Waiting(-1)
+	return s.waited(ctx, ex, w, err)
+}
+
+// decided reads a request and has policy decide. An error refuses it; without one it is allowed, or attached to its hold.
+func (s *Server) decided(ctx context.Context, ex *exchange, w http.ResponseWriter, r *http.Request) error {
 	if err := s.admissible(ex, r); err != nil {
 		return err
 	}
-	wait, err := s.waitFor(r.Header)
-	if err != nil {
+	var err error
+	if ex.wait, err = s.waitFor(r.Header); err != nil {
 		return err
 	}
 	ex.identity, ex.known = s.o.Identifier.Identify(ctx, r.Header, ex.connect), true
@@ -30,17 +46,25 @@ func (s *Server) exchange(ctx context.Context, ex *exchange, to destination, w h
 		return err
 	}
 	ex.read = true
-	ex.header = forwardable(r.Header)
 	ex.trailers = slices.ContainsFunc(r.Header["Te"], func(te string) bool { return strings.EqualFold(te, "trailers") })
-	if ex.call, err = s.o.Parser.Parse(operation.Request{
-		Method: r.Method, Scheme: "https", Host: ex.host, Target: ex.target, Header: ex.header, Body: ex.body,
+	if err := ex.parse(); err != nil {
+		return err
+	}
+	return s.gate(ctx, ex)
+}
+
+// parse makes the call of the request as it was received.
+func (ex *exchange) parse() (err error) {
+	ex.header = forwardable(ex.received)
+	if ex.call, err = ex.s.o.Parser.Parse(operation.Request{
+		Method: ex.method, Scheme: "https", Host: ex.host, Target: ex.target, Header: ex.header, Body: ex.body,
 	}); err != nil {
 		if u, ok := asUninspectable(err); ok {
 			ex.resembles = u.Resembles
 		}
 		return unread(err)
 	}
-	return s.gate(ctx, ex, wait, w)
+	return nil
 }
 
 // admissible refuses what no policy is asked about.
@@ -83,17 +107,14 @@ func unread(err error) *refusal.Error {
 	return e
 }
 
-// gate decides, records the decision, and lets the call go, holds or refuses it.
-func (s *Server) gate(ctx context.Context, ex *exchange, wait waiting, w http.ResponseWriter) error {
+// gate decides, records the decision, and lets the call go, attaches it to its hold or refuses it.
+func (s *Server) gate(ctx context.Context, ex *exchange) error {
 	if err := s.judge(ctx, ex, nil); err != nil {
 		return err
 	}
 	switch ex.decision.Effect {
 	case policy.Allow:
-		if err := ex.decide(ctx, ""); err != nil {
-			return err
-		}
-		return s.pass(ctx, ex, w)
+		return ex.decide(ctx, "")
 	case policy.StepUp:
 		if err := s.holdable(ex); err != nil {
 			return ex.refused(ctx, err)
@@ -101,7 +122,7 @@ func (s *Server) gate(ctx context.Context, ex *exchange, wait waiting, w http.Re
 		if err := ex.decide(ctx, ""); err != nil {
 			return err
 		}
-		return s.hold(ctx, ex, wait, w)
+		return s.attach(ctx, ex)
 	case policy.Deny:
 		return ex.refused(ctx, denial(ex.decision))
 	default:

@@ -36,8 +36,10 @@ type Holder interface {
 
 // Attachment is one caller waiting on one hold.
 type Attachment interface {
-	// Wait returns the settled hold, or ctx's error with the hold as it stands.
-	Wait(ctx context.Context) (hold.Record, error)
+	// Settled returns nil when the hold is pending no more, or ctx's error.
+	Settled(ctx context.Context) error
+	// Record returns the hold as it stands.
+	Record() hold.Record
 	// Leave ends the attachment; delivered says that the caller was given the outcome.
 	Leave(delivered bool)
 	// LeaveAsync ends the attachment of a caller that will come back: the hold lasts until its own end.

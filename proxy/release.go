@@ -14,6 +14,9 @@ import (
 // release lets an approved call go: policy is asked again, the upstream connected, the redemption recorded, the approval
 // spent, and only then the first octet written, in that order (design §3.10-11).
 func (s *Server) release(ctx context.Context, ex *exchange, w http.ResponseWriter) error {
+	if err := ex.takeUp(); err != nil {
+		return err
+	}
 	evidence := ex.hold.Evidence
 	if evidence == nil || !ex.hold.Digest.Equal(ex.call.Digest) {
 		return &refusal.Error{Code: refusal.ApprovalSpent}

@@ -73,7 +73,8 @@ type Server struct {
 	inner  *http.Server // what comes out of intercepted tunnels
 	revers *http.Server // reverse listener
 	feed   *feed        // of inner
-	start  sync.Once    // of inner
+	deep   workers
+	start  sync.Once // of inner
 
 	stopping context.Context //nolint:containedctx // the life of the server, which every wait watches
 	stop     context.CancelFunc
@@ -102,7 +103,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	withDefaults(&o)
-	s := &Server{o: o, admit: admit, feed: newFeed(), conns: map[net.Conn]context.CancelFunc{}}
+	s := &Server{o: o, admit: admit, feed: newFeed(), deep: newWorkers(), conns: map[net.Conn]context.CancelFunc{}}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.cut, s.cutOff = context.WithCancelCause(context.Background())
 	s.proxy = s.httpServer(http.HandlerFunc(s.serveProxy))
@@ -199,6 +200,7 @@ func (s *Server) serve(ctx context.Context, srv *http.Server, ln net.Listener, n
 // that are under way upstream finish, and waits. Some time before ctx's deadline it cuts those off, so that their callers get
 // an answer and the journal its record; when ctx ends it closes what is left and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.deep.end()
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		last := time.AfterFunc(left-min(cutTime, left/2), func() { s.cutOff(errCutOff) })

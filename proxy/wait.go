@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"countersign/internal/hold"
+	"countersign/internal/operation"
 	"countersign/internal/refusal"
 	"countersign/policy"
 )
@@ -49,19 +50,7 @@ func (s *Server) waitFor(h http.Header) (waiting, error) {
 	return w, nil
 }
 
-// hold attaches the exchange to the hold of its call and goes on with what comes of it. What it calls while it waits keeps
-// nothing large in its frames: thousands of calls are held at once, each with a stack of its own.
-func (s *Server) hold(ctx context.Context, ex *exchange, wait waiting, w http.ResponseWriter) error {
-	if err := s.attach(ctx, ex); err != nil {
-		return err
-	}
-	s.o.Waiting(+1)
-	err := s.await(ctx, ex, wait)
-	s.o.Waiting(-1)
-	return s.waited(ctx, ex, wait, w, err)
-}
-
-//go:noinline
+// attach attaches the exchange to the hold of its call.
 func (s *Server) attach(ctx context.Context, ex *exchange) error {
 	att, err := s.o.Holder.Attach(ctx, hold.Request{
 		Exchange: ex.id, API: ex.call.API, Digest: ex.call.Digest, Subject: ex.identity.Subject, Channel: ex.identity.Channel,
@@ -74,13 +63,40 @@ func (s *Server) attach(ctx context.Context, ex *exchange) error {
 	return nil
 }
 
+// shed is what a waiting exchange needs of what it has let go of.
+type shed struct{ path, undone string }
+
+// shedLoad lets go of all that can be made again from the request as it was received: it may wait for minutes, among
+// thousands.
+func (ex *exchange) shedLoad() {
+	ex.shed = &shed{path: ex.path(), undone: ex.undone()}
+	ex.call = operation.Call{API: ex.call.API, Digest: ex.call.Digest}
+	ex.decision = policy.Decision{Effect: ex.decision.Effect, Revision: ex.decision.Revision}
+	ex.header, ex.parts = nil, nil
+}
+
+// takeUp makes again what shedLoad let go of.
+func (ex *exchange) takeUp() error {
+	digest := ex.call.Digest
+	if err := ex.parse(); err != nil {
+		return err
+	}
+	ex.shed = nil
+	if !digest.Equal(ex.call.Digest) { // what was received cannot have changed; nothing else was approved
+		return &refusal.Error{Code: refusal.ApprovalSpent}
+	}
+	return nil
+}
+
 // waited goes on with what the waiting came to.
 //
 //go:noinline
-func (s *Server) waited(ctx context.Context, ex *exchange, wait waiting, w http.ResponseWriter, err error) error {
+func (s *Server) waited(ctx context.Context, ex *exchange, w http.ResponseWriter, err error) error {
+	rec := ex.attached.Record()
+	ex.hold = &rec
 	switch {
 	case err == nil:
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && wait.async:
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && ex.wait.async:
 		return ex.accept(w)
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return &refusal.Error{Code: refusal.Pending, Prompt: ex.hold.PromptURL}
@@ -91,7 +107,7 @@ func (s *Server) waited(ctx context.Context, ex *exchange, wait waiting, w http.
 		return s.release(ctx, ex, w)
 	}
 	ex.outcome = true
-	return outcome(ex.hold)
+	return outcome(rec)
 }
 
 // accept answers a caller that does not wait. The hold goes on until its own end.
@@ -104,17 +120,17 @@ func (ex *exchange) accept(w http.ResponseWriter) error {
 
 // await waits for the hold, as long as this caller is kept and the sidecar is not stopping. No interim response is sent:
 // 1xx while waiting breaks clients (Python's http.client takes 102 for the answer).
-func (s *Server) await(ctx context.Context, ex *exchange, wait waiting) (err error) {
-	if wait.bounded {
+func (s *Server) await(ctx context.Context, ex *exchange) error {
+	if ex.wait.bounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, wait.longest)
+		ctx, cancel = context.WithTimeout(ctx, ex.wait.longest)
 		defer cancel()
 	}
 	ctx, wake := context.WithCancelCause(ctx)
 	defer wake(nil)
 	stop := context.AfterFunc(s.stopping, func() { wake(hold.ErrDraining) })
 	defer stop()
-	ex.hold, err = ex.attached.Wait(ctx)
+	err := ex.attached.Settled(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), hold.ErrDraining) {
 		err = hold.ErrDraining
 	}
