@@ -31,6 +31,7 @@ type file struct {
 	Hosts     []string                     `json:"hosts"`
 	Semantics Semantics                    `json:"semantics"`
 	Secrets   []string                     `json:"secrets"` // body paths masked in every call
+	Factor    []string                     `json:"factor"`  // paths under which an unlisted write counts as one that changes a factor
 	Names     map[string]map[string]string `json:"names"`   // what a summary shows for a parameter's value
 	Roots     map[string][]string          `json:"roots"`   // "@user": the paths that lead to a user
 	Entries   []rawEntry                   `json:"entries"`

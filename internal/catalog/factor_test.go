@@ -41,6 +41,34 @@ func TestTheCatalogSaysWhatChangesASecondFactor(t *testing.T) {
 	}
 }
 
+// A factor is not to confirm what the catalog has not learnt of its own API.
+func TestAnUnlistedWriteWhereFactorsAreAdministeredChangesAFactor(t *testing.T) {
+	for _, c := range []struct {
+		host, method, path string
+		want               bool
+	}{
+		{duoHost, "POST", "/admin/v9/inventions", true},
+		{duoHost, "DELETE", "/admin/v1/inventions/1/users/2", true},
+		{duoHost, "POST", "/", true},
+		{duoHost, "POST", strings.Repeat("/x", 70), true},
+		{duoHost, "GET", "/admin/v9/inventions", false},
+		{"graph.windows.net", "POST", "/inventions", true},
+		{graphHost, "POST", "/inventions/1/authentication/newMethods", true},
+		{graphHost, "PATCH", "/inventions/authenticationMethods", true},
+		{graphHost, "POST", "/inventions/1/AUTHENTICATION", true},
+		{graphHost, "POST", "/inventions/1/strongAuthenticationDetail/phone", true},
+		{graphHost, "POST", "/inventions/1/microsoft.graph.authenticationInvention", true},
+		{graphHost, "POST", "/inventions/1", false},
+		{graphHost, "GET", "/inventions/1/authentication/newMethods", false},
+		{"contoso.okta.com", "POST", "/api/v1/inventions", false},
+	} {
+		m := byHost(t, c.host).Match(call(c.method, c.path, nil))
+		if m.ChangesFactor != c.want || m.Coverage != catalog.Unlisted {
+			t.Errorf("%s %s%s: %s %q changes a factor: %v, want %v", c.method, c.host, c.path, m.Coverage, m.Name, m.ChangesFactor, c.want)
+		}
+	}
+}
+
 func TestAnOrdinaryEntryCannotChangeAFactor(t *testing.T) {
 	_, err := catalog.Load(fstest.MapFS{"demo.json": {Data: []byte(`{"api": "demo", "hosts": ["api.example.com"], "entries": [
 		{"name": "phone", "method": "POST", "path": "/phones", "category": "ordinary_write", "changes_factor": true}]}`)}})

@@ -34,6 +34,7 @@ type API struct {
 	semantics Semantics
 	names     map[string]map[string]string
 	secrets   secretSet
+	factor    []pattern
 	root      *node
 	entries   []*entry
 	roots     map[string][]string
@@ -141,14 +142,21 @@ func (l *loader) header(name string, f *file) {
 			}
 			a.secrets.add(p, f.Semantics.FoldCase)
 		}
+		for _, text := range f.Factor {
+			p, err := parsePattern(text, f.Semantics.FoldCase)
+			if err != nil {
+				l.problem("%s: factor: %w", name, err)
+			}
+			a.factor = append(a.factor, p)
+		}
 		for _, h := range f.Hosts {
 			l.host(name, h, a)
 		}
 		for at, under := range f.Semantics.SelfHosted {
 			l.home(name, at, under, a)
 		}
-	} else if !f.Semantics.isZero() || len(f.Secrets) > 0 {
-		l.problem("%s: semantics and secrets stand in the file that gives the hosts", name)
+	} else if !f.Semantics.isZero() || len(f.Secrets)+len(f.Factor) > 0 {
+		l.problem("%s: semantics, secrets and factor stand in the file that gives the hosts", name)
 	}
 	for param, table := range f.Names {
 		if a.names[param] == nil {

@@ -14,11 +14,12 @@ const maxDepth = 64
 func (a *API) Match(call Call) Match {
 	segments := a.collapse(call.Segments)
 	if len(segments) > maxDepth {
-		return Match{Category: OrdinaryWrite, Coverage: Unlisted, Secrets: a.masked(&call, nil)}
+		return Match{Category: OrdinaryWrite, Coverage: Unlisted, ChangesFactor: len(a.factor) > 0, Secrets: a.masked(&call, nil)}
 	}
 	call.Method = strings.ToUpper(call.Method)
 	var c choice
-	for _, path := range a.readings(segments) {
+	readings := a.readings(segments)
+	for _, path := range readings {
 		c.path = path
 		c.collect(a, &call)
 	}
@@ -26,9 +27,19 @@ func (a *API) Match(call Call) Match {
 	m := a.describe(&call, best)
 	if best.entry != nil {
 		a.addAlso(&m, &call, best, c.sensitive)
+	} else {
+		m.ChangesFactor = !isRead(call.Method) && slices.ContainsFunc(readings, a.administersFactors)
 	}
 	m.Secrets = a.masked(&call, append(c.sensitive, best))
 	return m
+}
+
+// administersFactors reports whether what nobody listed at that path may change what somebody confirms with. A factor is not to
+// confirm what the catalog has not learnt of yet.
+func (a *API) administersFactors(r reading) bool {
+	return slices.ContainsFunc(a.factor, func(p pattern) bool {
+		return captureTokens(p.tokens, r.segments, r.folded, map[string]string{})
+	})
 }
 
 // reading is one way to take a path whose qualified segments may be casts or names.
