@@ -30,6 +30,8 @@ func (s *surface) awsCall(r reading) (reading, error) {
 	switch {
 	case err != nil:
 		return r, err
+	case action == "" && slices.Contains(s.sem.AWS.RPC, service) && len(r.target.segments) == 0 && (r.body.kind == kindText || r.body.kind == kindBinary):
+		return r, refuse("the body is no form, and may name an action all the same")
 	case action == "":
 		return r.as(r.method, nil, rest...), nil
 	case slices.Contains(s.sem.AWS.RPC, service):
@@ -117,7 +119,7 @@ func awsTargetOperation(r reading) (string, error) {
 	if len(values) > 1 || !ok || !isIdentifier(name) || !isIdentifier(strings.ReplaceAll(service, ".", "_")) {
 		return "", refuse("the target header does not name one operation")
 	}
-	if r.method != "POST" || len(r.target.segments) > 0 || !slices.Contains([]string{kindJSON, kindBinary, kindNone}, r.body.kind) {
+	if r.method != "POST" || len(r.target.segments) > 0 || !isMessage(r) {
 		return "", refuse("the target header stands on a request that is none of its protocol")
 	}
 	return name, nil
@@ -129,10 +131,24 @@ func awsPathOperation(r reading) (string, error) {
 	if len(p) != 4 || p[0] != "service" || p[2] != "operation" {
 		return "", nil
 	}
-	if r.method != "POST" || !isIdentifier(p[1]) || !isIdentifier(p[3]) {
+	if r.method != "POST" || !isIdentifier(p[1]) || !isIdentifier(p[3]) || !isMessage(r) {
 		return "", refuse("the path does not name one operation")
 	}
 	return p[3], nil
+}
+
+// isMessage reports whether a body is one of the JSON and CBOR protocols. Octets of another type could be a form that names another
+// operation.
+func isMessage(r reading) bool {
+	switch r.body.kind {
+	case kindJSON, kindNone:
+		return true
+	case kindBinary:
+		types := r.headers["content-type"]
+		return len(types) == 1 && strings.Contains(strings.ToLower(types[0]), "cbor")
+	default:
+		return false
+	}
 }
 
 // awsParameters joins the parameters of query and form. None may stand in both.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"countersign/internal/operation"
+	"countersign/policy"
 )
 
 const (
@@ -148,5 +149,23 @@ func TestSecretsInAnAWSQueryAreMasked(t *testing.T) {
 	body, ok := in.Request.Body.(map[string]any)
 	if !ok || body["NewPassword"] != "[secret]" || body["Action"] != "ChangePassword" {
 		t.Errorf("Body = %v, want the parameters, secrets masked", in.Request.Body)
+	}
+}
+
+func TestABodyThatCouldBeAFormNamesNoOtherOperation(t *testing.T) {
+	j := newJudge(t, "", "step_up")
+	form := "Action=CreateAccessKey&Version=2010-05-08&UserName=bob"
+	for name, r := range map[string]operation.Request{
+		"text":                   at("iam.amazonaws.com", "POST", "/", form, "Content-Type", "text/plain"),
+		"octets":                 at("iam.amazonaws.com", "POST", "/", form, "Content-Type", "application/octet-stream"),
+		"octets beside a target": at("iam.amazonaws.com", "POST", "/", form, "Content-Type", "application/octet-stream", "X-Amz-Target", "X.ListUsers"),
+		"a form beside a target": at("iam.amazonaws.com", "POST", "/", form, "Content-Type", awsForm, "X-Amz-Target", "X.ListUsers"),
+		"octets beside a path":   at("iam.amazonaws.com", "POST", "/service/X/operation/ListUsers", form, "Content-Type", "application/octet-stream"),
+		"text that says CBOR":    at("iam.amazonaws.com", "POST", "/", form, "Content-Type", "text/plain; x=cbor", "X-Amz-Target", "X.ListUsers"),
+		"octets beside a query":  at("iam.amazonaws.com", "POST", "/?Action=ListUsers", form, "Content-Type", "application/octet-stream"),
+	} {
+		if got := j.effect(t, r); got != policy.Deny {
+			t.Errorf("%s: %v, want deny", name, got)
+		}
 	}
 }

@@ -1,24 +1,21 @@
 package operation_test
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
+	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
+	"countersign/internal/catalog"
 	"countersign/internal/operation"
 	"countersign/policy"
 	"countersign/rego"
 )
 
-// plainCalls are sensitive calls as every SDK sends them, on APIs that name operations in different ways.
-var plainCalls = []operation.Request{
+// heldCalls are sensitive calls as every SDK sends them, on APIs that name operations in different ways. Each is step_up when plain.
+var heldCalls = []operation.Request{
 	at("graph.microsoft.com", "PATCH", "/v1.0/users/bob@contoso.com", `{"passwordProfile":{"password":"x"}}`, "Content-Type", jsonType),
 	at("graph.microsoft.com", "POST", "/v1.0/applications/app1/addPassword", `{"passwordCredential":{"displayName":"x"}}`, "Content-Type", jsonType),
 	at("graph.microsoft.com", "POST", "/v1.0/roleManagement/directory/roleAssignments", `{"principalId":"p","roleDefinitionId":"r","directoryScopeId":"/"}`, "Content-Type", jsonType),
@@ -43,267 +40,73 @@ var plainCalls = []operation.Request{
 	at("kv1.vault.azure.net", "PUT", "/secrets/db?api-version=7.4", `{"value":"x"}`, "Content-Type", jsonType),
 	at("graph.microsoft.com", "GET", "/v1.0/deviceLocalCredentials/d1?$select=credentials", ""),
 	at("api-1.duosecurity.com", "GET", "/admin/v1/integrations/DI1/skey", ""),
+	at("graph.microsoft.com", "GET", "/v1.0/informationProtection/bitlocker/recoveryKeys/k1?$select=key", ""),
+	at("graph.windows.net", "GET", "/contoso.com/devices/d1/bitLockerKey?api-version=1.6", ""),
+	at("kv1.vault.azure.net", "GET", "/secrets/db?api-version=7.4", ""),
+	at("management.azure.com", "POST", "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a/listKeys?api-version=2023-01-01", ""),
+	at("admin.googleapis.com", "GET", "/admin/directory/v1/users/bob@example.com/verificationCodes", ""),
+	at("secretmanager.googleapis.com", "GET", "/v1/projects/p1/secrets/s1/versions/latest:access", ""),
+	at("contoso.okta.com", "GET", "/api/v1/apps/a1/credentials/secrets/s1", ""),
+	at("secretsmanager.us-east-1.amazonaws.com", "POST", "/", `{"SecretId":"db"}`, "Content-Type", awsJSON, "X-Amz-Target", "secretsmanager.GetSecretValue"),
+	at("api.github.com", "POST", "/graphql", `{"query":"{viewer{login} repository(owner:\"o\",name:\"r\"){tempCloneToken}}"}`, "Content-Type", jsonType),
 }
 
-// A transform is a disguise: it changes how a call is written, and never makes another call of it that its server would
-// take for less. n chooses a place.
-type transform struct {
-	name string
-	put  func(r operation.Request, n int) operation.Request
+// deniedCalls are requests for a token of an application that verifies people. The floor denies them.
+var deniedCalls = []operation.Request{
+	at("login.microsoftonline.com", "POST", "/contoso.com/oauth2/v2.0/token", "grant_type=client_credentials&client_secret=x&client_id="+ownClient, "Content-Type", awsForm),
+	at("login.microsoftonline.com", "POST", "/contoso.com/oauth2/token", "grant_type=client_credentials&client_secret=x&client_id=other&resource="+ownClient, "Content-Type", awsForm),
+	at("login.windows.net", "POST", "/contoso.com/oauth2/v2.0/token", `{"client_id":"`+ownClient+`"}`, "Content-Type", jsonType),
+	at("login.microsoftonline.com", "GET", "/contoso.com/oauth2/v2.0/authorize?response_type=code&client_id="+ownClient, ""),
 }
 
-// on changes the path alone.
-func on(change func(path string, n int) string) func(operation.Request, int) operation.Request {
-	return func(r operation.Request, n int) operation.Request {
-		path, query, has := strings.Cut(r.Target, "?")
-		if r.Target = change(path, n); has {
-			r.Target += "?" + query
-		}
-		return r
-	}
+// unlistedWrites are writes that no entry covers.
+var unlistedWrites = []operation.Request{
+	at("graph.microsoft.com", "POST", "/v1.0/somethingNew/s1/activate", `{"state":"on"}`, "Content-Type", jsonType),
+	at("graph.microsoft.com", "PATCH", "/beta/somethingNew/s1", `{"state":"on"}`, "Content-Type", jsonType),
+	at("management.azure.com", "PUT", "/subscriptions/s/providers/Contoso.New/things/t?api-version=2026-01-01", `{"properties":{}}`, "Content-Type", jsonType),
+	at("contoso.okta.com", "POST", "/api/v1/somethingNew/s1", `{"state":"on"}`, "Content-Type", jsonType),
+	at("api-1.duosecurity.com", "POST", "/admin/v1/something_new", "state=on", "Content-Type", awsForm),
+	at("slack.com", "POST", "/api/somethings.new", "state=on", "Content-Type", awsForm),
+	at("iam.amazonaws.com", "POST", "/", "Action=SomethingNew&Version=2010-05-08", "Content-Type", awsForm),
+	at("api.github.com", "PUT", "/somethingnew/s1", `{"state":"on"}`, "Content-Type", jsonType),
+	at("admin.googleapis.com", "POST", "/admin/directory/v1/somethingnew", `{"state":"on"}`, "Content-Type", jsonType),
 }
 
-// within puts text into a path at one of its slashes.
-func within(text string) func(operation.Request, int) operation.Request {
-	return on(func(path string, n int) string {
-		segments := strings.Split(path, "/")
-		i := 1 + n%(len(segments)-1)
-		return strings.Join(slices.Insert(segments, i, text), "/")
-	})
-}
-
-func letter(path string, n int, write func(byte) string) string {
-	for i := range path {
-		at := (n + i) % len(path)
-		if c := path[at]; 'a' <= c && c <= 'z' && !strings.HasSuffix(path[:at], "%") && (at < 2 || path[at-2] != '%') {
-			return path[:at] + write(c) + path[at+1:]
-		}
-	}
-	return path
-}
-
-// header sets a field, and another puts it beside the one that is there.
-func header(name, value string) func(operation.Request, int) operation.Request {
-	return func(r operation.Request, _ int) operation.Request {
-		h := maps.Clone(r.Header)
-		maps.DeleteFunc(h, func(k string, _ []string) bool { return strings.EqualFold(k, name) })
-		h[name] = []string{value}
-		r.Header = h
-		return r
-	}
-}
-
-func another(name, value string) func(operation.Request, int) operation.Request {
-	return func(r operation.Request, _ int) operation.Request {
-		r.Header = maps.Clone(r.Header)
-		r.Header[name] = append(slices.Clone(r.Header[name]), value)
-		return r
-	}
-}
-
-func query(pair string) func(operation.Request, int) operation.Request {
-	return func(r operation.Request, _ int) operation.Request {
-		sep := "?"
-		if strings.Contains(r.Target, "?") {
-			sep = "&"
-		}
-		r.Target += sep + pair
-		return r
-	}
-}
-
-func body(change func(b []byte, n int) []byte) func(operation.Request, int) operation.Request {
-	return func(r operation.Request, n int) operation.Request {
-		if len(r.Body) > 0 {
-			r.Body = change(slices.Clone(r.Body), n)
-		}
-		return r
-	}
-}
-
-// afterBrace puts text first into a JSON object.
-func afterBrace(text string) func(operation.Request, int) operation.Request {
-	return body(func(b []byte, _ int) []byte {
-		if b[0] != '{' {
-			return b
-		}
-		return slices.Insert(b, 1, []byte(text)...)
-	})
-}
-
-// batched wraps a call to Graph into a batch, after a harmless one.
-func batched(r operation.Request, _ int) operation.Request {
-	version, target, ok := strings.Cut(strings.TrimPrefix(r.Target, "/"), "/")
-	if r.Host != "graph.microsoft.com" || !ok || !json.Valid(r.Body) {
-		return r
-	}
-	part, err := json.Marshal(map[string]any{"id": "2", "method": r.Method, "url": target, "headers": map[string]string{"Content-Type": jsonType}, "body": json.RawMessage(r.Body)})
-	if err != nil {
-		return r
-	}
-	b := fmt.Sprintf(`{"requests":[{"id":"1","method":"GET","url":"me"},%s]}`, part)
-	return at(r.Host, "POST", "/"+version+"/$batch", b, "Content-Type", jsonType)
-}
-
-func keyForm(path string, _ int) string {
-	for _, c := range []string{"users", "applications", "groups"} {
-		if before, after, ok := strings.Cut(path, "/"+c+"/"); ok {
-			id, rest, more := strings.Cut(after, "/")
-			if path = before + "/" + c + "('" + id + "')"; more {
-				path += "/" + rest
-			}
-			return path
-		}
-	}
-	return path
-}
-
-func moved(from, to string) func(operation.Request, int) operation.Request {
-	return on(func(path string, _ int) string {
-		if tail, ok := strings.CutPrefix(path, from); ok {
-			return to + tail
-		}
-		return path
-	})
-}
-
-func compressed(r operation.Request, _ int) operation.Request {
-	if len(r.Body) == 0 {
-		return r
-	}
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	if _, err := w.Write(r.Body); err != nil || w.Close() != nil {
-		return r // a buffer takes everything
-	}
-	r.Body = out.Bytes()
-	return header("Content-Encoding", "gzip")(r, 0)
-}
-
-func aliased(r operation.Request, _ int) operation.Request {
-	r.Body = bytes.Replace(r.Body, []byte("mutation{"), []byte("mutation{addComment:"), 1)
-	return r
-}
-
-func moreFields(r operation.Request, _ int) operation.Request {
-	r.Body = bytes.Replace(r.Body, []byte("mutation{"), []byte("mutation{addStar(input:{}){x} "), 1)
-	return r
-}
-
-func arrayed(r operation.Request, _ int) operation.Request {
-	if strings.HasSuffix(r.Target, "/graphql") {
-		r.Body = slices.Concat([]byte(`[{"query":"{viewer{login}}"},`), r.Body, []byte("]"))
-	}
-	return r
-}
-
-var transforms = []transform{
-	{"a letter escaped", on(func(p string, n int) string {
-		return letter(p, n, func(c byte) string { return fmt.Sprintf("%%%02x", c) })
-	})},
-	{"a letter escaped twice", on(func(p string, n int) string {
-		return letter(p, n, func(c byte) string { return fmt.Sprintf("%%25%02x", c) })
-	})},
-	{"a full-width letter", on(func(p string, n int) string {
-		return letter(p, n, func(c byte) string {
-			r := 'ａ' + rune(c-'a')
-			return fmt.Sprintf("%%%02X%%%02X%%%02X", string(r)[0], string(r)[1], string(r)[2])
-		})
-	})},
-	{"upper case", on(func(p string, _ int) string { return strings.ToUpper(p) })},
-	{"one upper-case letter", on(func(p string, n int) string {
-		return letter(p, n, func(c byte) string { return string(c - 'a' + 'A') })
-	})},
-	{"an empty segment", within("")},
-	{"a dot segment", within(".")},
-	{"a step up", within("x/..")},
-	{"an escaped step up", within("x/%2e%2e")},
-	{"an escaped slash", on(func(p string, n int) string { return strings.Replace(p, "/", "/%2f", 1+n%2) })},
-	{"a back slash", on(func(p string, _ int) string { return strings.Replace(p, "/", "/%5c", 1) })},
-	{"a matrix parameter", on(func(p string, _ int) string { return p + ";x=y" })},
-	{"a NUL", on(func(p string, _ int) string { return p + "%00" })},
-	{"a fragment", on(func(p string, _ int) string { return p + "#x" })},
-	{"a trailing slash", on(func(p string, _ int) string { return strings.TrimSuffix(p, "/") + "/" })},
-	{"a space", on(func(p string, _ int) string { return p + "%20" })},
-	{"doubled slashes everywhere", on(func(p string, _ int) string { return "/" + strings.ReplaceAll(strings.TrimPrefix(p, "/"), "/", "//") })},
-	{"a step down and up", on(func(p string, n int) string {
-		return strings.TrimSuffix(p, "/") + []string{"/x/..", "/.", "/x//..", "/./"}[n%4]
-	})},
-	{"its own method by header", func(r operation.Request, n int) operation.Request {
-		return header("X-HTTP-Method-Override", r.Method)(r, n)
-	}},
-	{"HEAD for GET", func(r operation.Request, _ int) operation.Request {
-		if r.Method == "GET" {
-			r.Method = "HEAD"
-		}
-		return r
-	}},
-	{"a key in parentheses", on(keyForm)},
-	{"the beta version", moved("/v1.0/", "/beta/")},
-	{"an unknown version", moved("/v1.0/", "/v9.9/")},
-	{"a tenant", moved("/v1.0/", "/v1.0/contoso.com/")},
-	{"my organisation", moved("/v1.0/", "/v1.0/myorganization/")},
-	{"a cast", moved("/v1.0/users/bob@contoso.com", "/v1.0/users/bob@contoso.com/microsoft.graph.user")},
-	{"a batch", batched},
-	{"a GET by header", header("X-HTTP-Method-Override", "GET")},
-	{"a GET by another header", header("X-HTTP-Method", "GET")},
-	{"a GET by parameter", query("_method=GET")},
-	{"another target", header("X-Original-URL", "/v1.0/me")},
-	{"an action in the query", query("Action=ListUsers")},
-	{"a target header", another("X-Amz-Target", "SWBExternalService.ListInstances")},
-	{"a parameter", query("$select=id")},
-	{"a semicolon", query("x=1;y=2")},
-	{"compression", compressed},
-	{"a false label", header("Content-Encoding", "gzip")},
-	{"an unknown coding", header("Content-Encoding", "compress")},
-	{"two codings", header("Content-Encoding", "gzip, br")},
-	{"another charset", header("Content-Type", jsonType+"; charset=utf-16")},
-	{"text", header("Content-Type", "text/plain")},
-	{"a form", header("Content-Type", "application/x-www-form-urlencoded")},
-	{"octets", header("Content-Type", "application/octet-stream")},
-	{"two parts", header("Content-Type", "multipart/mixed; boundary=x")},
-	{"a byte order mark", body(func(b []byte, _ int) []byte { return append([]byte("\xef\xbb\xbf"), b...) })},
-	{"white space", body(func(b []byte, _ int) []byte { return append([]byte(" \r\n"), b...) })},
-	{"something after it", body(func(b []byte, _ int) []byte { return append(b, "{}"...) })},
-	{"an escaped key", body(func(b []byte, _ int) []byte {
-		if i := bytes.Index(b, []byte(`{"`)); i >= 0 && i+2 < len(b) {
-			return slices.Concat(b[:i+2], fmt.Appendf(nil, `\u%04x`, b[i+2]), b[i+3:])
-		}
-		return b
-	})},
-	{"a harmless twin", afterBrace(`"displayName":"x",`)},
-	{"a key twice", body(func(b []byte, _ int) []byte {
-		return bytes.Replace(b, []byte("{\""), []byte("{\"query\":\"{a}\",\"passwordProfile\":null,\"role\":\"member\",\""), 1)
-	})},
-	{"a field twice", body(func(b []byte, _ int) []byte {
-		if b[0] == '{' {
-			return b
-		}
-		return append(b, "&Action=ListUsers&count=0"...)
-	})},
-	{"an alias", aliased},
-	{"another field", moreFields},
-	{"an array of requests", arrayed},
-}
-
-// judged is what becomes of a call, its requester unknown.
-type judged struct {
+// A judge says what becomes of a call, its requester unknown.
+type judge struct {
 	parser *operation.Parser
 	engine *policy.Engine
 }
 
-func newJudged(t testing.TB) judged {
+// newJudge has the built-in policy, and rules beside it; an application of its own is ownClient.
+func newJudge(t testing.TB, rules string, unlistedWrites string) judge {
 	t.Helper()
-	e, err := policy.New(policy.Options{
-		Base: rego.Policies(), Logger: slog.New(slog.DiscardHandler), Settings: map[string]any{"unlisted_writes": "step_up", "trust": "attested"},
-	})
+	o := policy.Options{
+		Base: rego.Policies(), Logger: slog.New(slog.DiscardHandler), Settings: map[string]any{"unlisted_writes": unlistedWrites, "trust": "attested"},
+	}
+	if rules != "" {
+		file := filepath.Join(t.TempDir(), "rules.rego")
+		if err := os.WriteFile(file, []byte("package countersign.rules\n\nimport rego.v1\n\n"+rules), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o.Paths = []string{file}
+	}
+	e, err := policy.New(o)
 	if err != nil {
 		t.Fatalf("policy.New: %v", err)
 	}
-	return judged{shippedParser(t), e}
+	c, err := catalog.Load(os.DirFS("../../rego/catalog"))
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	p, err := operation.New(operation.Options{Catalog: c, Key: key, OwnClients: []string{ownClient}})
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	return judge{p, e}
 }
 
-func (j judged) effect(t testing.TB, r operation.Request) policy.Effect {
+func (j judge) effect(t testing.TB, r operation.Request) policy.Effect {
 	t.Helper()
 	call, err := j.parser.Parse(r)
 	if _, refused := errors.AsType[*operation.Uninspectable](err); refused {
@@ -319,43 +122,98 @@ func (j judged) effect(t testing.TB, r operation.Request) policy.Effect {
 	return policy.Combine(ds).Effect
 }
 
-func TestNoDisguiseMakesASensitiveCallPass(t *testing.T) {
-	j := newJudged(t)
-	for _, plain := range plainCalls {
-		if got := j.effect(t, plain); got != policy.StepUp {
-			t.Errorf("%s %s%s plain is %v, want step_up", plain.Method, plain.Host, plain.Target, got)
+// verdicts are calls, and what becomes of each in its plain form.
+type verdicts struct {
+	judge judge
+	calls []operation.Request
+	plain []policy.Effect
+}
+
+// shipped is the policy as it comes.
+func shipped(t testing.TB) verdicts {
+	t.Helper()
+	v := verdicts{judge: newJudge(t, "", "step_up"), calls: slices.Concat(heldCalls, deniedCalls)}
+	return v.expect(t, slices.Concat(slices.Repeat([]policy.Effect{policy.StepUp}, len(heldCalls)), slices.Repeat([]policy.Effect{policy.Deny}, len(deniedCalls))))
+}
+
+// strict is the policy of a team that wants some operations never done, and gives nobody a push for a call that nobody listed. A
+// disguise that hid which operation a call is would get it a push, if no more.
+func strict(t testing.TB) verdicts {
+	t.Helper()
+	const never = "deny contains {\"code\": \"never\", \"text\": \"That is never done by an agent.\"} if {\n\tinput.operation.sensitive == true\n}\n"
+	v := verdicts{judge: newJudge(t, never, "step_up"), calls: slices.DeleteFunc(slices.Concat(heldCalls, deniedCalls), func(r operation.Request) bool {
+		return r.Host == "api.github.com" // takes no path in other letters: there they make another call, that nobody listed
+	})}
+	return v.expect(t, slices.Repeat([]policy.Effect{policy.Deny}, len(v.calls)))
+}
+
+// unlisted is the policy that denies what nobody listed.
+func unlisted(t testing.TB) verdicts {
+	t.Helper()
+	v := verdicts{judge: newJudge(t, "", "deny"), calls: unlistedWrites}
+	return v.expect(t, slices.Repeat([]policy.Effect{policy.Deny}, len(v.calls)))
+}
+
+func (v verdicts) expect(t testing.TB, want []policy.Effect) verdicts {
+	t.Helper()
+	for i, r := range v.calls {
+		if got := v.judge.effect(t, r); got != want[i] {
+			t.Fatalf("%s %s%s plain is %v, want %v", r.Method, r.Host, r.Target, got, want[i])
 		}
-		for _, d := range transforms {
-			for n := range 3 {
-				if r := d.put(plain, n*7); j.effect(t, r) == policy.Allow {
-					t.Errorf("%s %s%s with %s passes: %s %q", plain.Method, plain.Host, plain.Target, d.name, r.Target, r.Body)
-				}
-			}
-		}
+	}
+	v.plain = want
+	return v
+}
+
+// check is the oracle: a call in disguise gets an effect at least as strict as in its plain form.
+func (v verdicts) check(t *testing.T, i int, r operation.Request, worn ...string) {
+	t.Helper()
+	if got := v.judge.effect(t, r); policy.Strictest(got, v.plain[i]) != got {
+		plain := v.calls[i]
+		t.Errorf("%s %s%s is %v, and with %q %v: %s %q %v", plain.Method, plain.Host, plain.Target, v.plain[i], worn, got, r.Target, r.Body, r.Header)
 	}
 }
 
-// FuzzDisguise puts disguises over disguises. Whatever comes of it, it is held as the plain call is.
-func FuzzDisguise(f *testing.F) {
-	j := newJudged(f)
-	for i := range plainCalls {
-		f.Add(uint8(i), []byte{0, 0}) // #nosec G115 -- a handful
-		f.Add(uint8(i), []byte{byte(i * 3), 1, byte(i * 5), 2, byte(i), 3})
+func TestADisguisedCallIsJudgedAtLeastAsStrictlyAsItsPlainForm(t *testing.T) {
+	for name, v := range map[string]verdicts{"shipped": shipped(t), "strict": strict(t), "unlisted": unlisted(t)} {
+		t.Run(name, func(t *testing.T) {
+			for i, plain := range v.calls {
+				for _, d := range transforms {
+					for n := range 3 {
+						v.check(t, i, d.put(plain, n*7), d.name)
+					}
+				}
+			}
+		})
 	}
-	f.Fuzz(func(t *testing.T, which uint8, steps []byte) {
-		plain := plainCalls[int(which)%len(plainCalls)]
-		r := plain
+}
+
+// FuzzDisguise puts disguises over disguises, with the same oracle. The strict policy is left out: of what one disguise over another makes,
+// a part is another call, which is not the one that is never done.
+func FuzzDisguise(f *testing.F) {
+	policies := []verdicts{shipped(f), unlisted(f)}
+	for p, v := range policies {
+		for i := range v.calls {
+			f.Add(uint8(p), uint8(i), []byte{0, 0})                                       // #nosec G115 -- a handful
+			f.Add(uint8(p), uint8(i), []byte{byte(i * 3), 1, byte(i * 5), 2, byte(i), 3}) // #nosec G115 -- any octet does
+		}
+	}
+	f.Fuzz(func(t *testing.T, which, call uint8, steps []byte) {
+		v := policies[int(which)%len(policies)]
+		i := int(call) % len(v.calls)
+		r := v.calls[i]
 		var worn []string
 		for step := range slices.Chunk(steps[:min(len(steps), 12)], 2) {
 			if len(step) < 2 {
 				break
 			}
 			d := transforms[int(step[0])%len(transforms)]
+			if slices.Contains(beginnings, d.name) && slices.ContainsFunc(worn, func(name string) bool { return slices.Contains(beginnings, name) }) {
+				continue
+			}
 			r = d.put(r, int(step[1]))
 			worn = append(worn, d.name)
 		}
-		if j.effect(t, r) == policy.Allow {
-			t.Errorf("%s %s%s with %q passes: %s %q %v", plain.Method, plain.Host, plain.Target, worn, r.Target, r.Body, r.Header)
-		}
+		v.check(t, i, r, worn...)
 	})
 }

@@ -23,8 +23,7 @@ func TestNoAgentGetsATokenOfAnApplicationThatVerifiesPeople(t *testing.T) {
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	j := newJudged(t)
-	j.parser = p
+	j := newJudge(t, "", "step_up")
 	segment := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	assertion := segment(`{"alg":"PS256"}`) + "." + segment(`{"iss":"`+ownClient+`","sub":"`+ownClient+`"}`) + ".c2ln"
 	basic := func(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
