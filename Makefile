@@ -39,8 +39,8 @@ rules: build ## tests and lint of the built-in policy and the example rules
 examples: ## the smoke test of each example
 	for s in examples/*/smoke.sh; do echo "== $$s"; bash "$$s" || exit 1; done
 
-corpus: build ## score labelled requests: make corpus CORPUS=DIR
-	scripts/corpus $(CORPUS)
+corpus: ## score labelled requests: make corpus, or make corpus CORPUS=DIR
+	scripts/corpus $(or $(CORPUS),rego/testdata/corpus)
 
 check: lint test rules fuzz quickstart examples vuln ## all of the above
 
