@@ -55,6 +55,7 @@ type Requester struct {
 	Claims    map[string]any `json:"claims"` // of the assertion, registered and private, without its signature
 	ObjectID  string         `json:"oid,omitempty"`
 	TenantID  string         `json:"tid,omitempty"`
+	Email     string         `json:"-"` // the assertion's email claim, for providers that know people by it; policy has it in Claims
 }
 
 // Subject is AuthZEN's subject: the workload that calls, and the person it acts for.

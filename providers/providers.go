@@ -14,6 +14,7 @@ type Person struct {
 	ID       string // UPN or e-mail
 	ObjectID string // immutable id in the directory, where the assertion carried it
 	TenantID string
+	Email    string // where the assertion carried it beside the id; only ever a way to find the service's user
 }
 
 // Field is one line of a challenge.

@@ -109,7 +109,7 @@ func (c *corroboration) run(ctx context.Context) {
 // look asks the provider once. Its errors go to the log: the journal has no place for such texts.
 func (c *corroboration) look(ctx context.Context, r hold.Record) {
 	by, q := c.who[r.Provider], r.Subject.Requester
-	person := providers.Person{ID: q.ID, ObjectID: q.ObjectID, TenantID: q.TenantID}
+	person := providers.Person{ID: q.ID, ObjectID: q.ObjectID, TenantID: q.TenantID, Email: q.Email}
 	if by.user != nil {
 		person, _ = by.user(person) // they are known: they approved
 	}

@@ -118,13 +118,17 @@ func severalDirectories(c config.Config) bool {
 	return n > 1
 }
 
-// userOf turns a requester into the provider's user, by the table of the configuration.
+// byEmail is the username by which a provider knows people by their assertion's email claim.
+const byEmail = "email"
+
+// userOf turns a requester into the provider's user: by the table of the configuration, else by their e-mail where that is
+// what the provider knows. Whose assertion has none is not known there.
 func userOf(p config.Provider) func(providers.Person) (providers.Person, bool) {
 	table := map[string]string{}
 	for requester, user := range p.Users {
 		table[strings.ToLower(requester)] = user
 	}
-	if len(table) == 0 {
+	if len(table) == 0 && p.Username != byEmail {
 		return nil
 	}
 	return func(q providers.Person) (providers.Person, bool) {
@@ -135,13 +139,17 @@ func userOf(p config.Provider) func(providers.Person) (providers.Person, bool) {
 			q.ID = user
 			return q, user != "" // an empty entry: not this person, by this provider
 		}
+		if p.Username == byEmail {
+			q.ID = q.Email
+			return q, q.ID != ""
+		}
 		return q, true
 	}
 }
 
 func openDuo(o ProviderOptions) (providers.Verifier, error) {
 	username := duo.UPN
-	if o.Config.Username != "" {
+	if o.Config.Username != "" && o.Config.Username != byEmail { // userOf has put the e-mail in the UPN's place
 		username = duo.Username(o.Config.Username)
 	}
 	return duo.Open(duo.Options{

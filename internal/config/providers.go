@@ -21,8 +21,8 @@ type Provider struct {
 	Host           string `yaml:"host" for:"duo"`
 	IntegrationKey string `yaml:"integration_key" for:"duo"`
 	SecretKey      Secret `yaml:"secret_key" for:"duo"`
-	Username       string `yaml:"username" for:"duo"`      // "upn" or "localpart"
-	VerifiedPush   bool   `yaml:"verified_push" for:"duo"` // a sink shows the code
+	Username       string `yaml:"username" for:"duo traceless"` // "upn", "email" or, for Duo, "localpart"
+	VerifiedPush   bool   `yaml:"verified_push" for:"duo"`      // a sink shows the code
 
 	// microsoft365
 	TenantID          string           `yaml:"tenant_id" for:"microsoft365"`
@@ -168,7 +168,7 @@ func (p Provider) duo(ch *checks, path string) {
 		ch.fail(path+".secret_key", "is missing")
 	}
 	if p.Username != "" {
-		ch.oneOf(path+".username", p.Username, "upn", "localpart")
+		ch.oneOf(path+".username", p.Username, "upn", "email", "localpart")
 	}
 }
 
@@ -209,6 +209,9 @@ func (p Provider) traceless(ch *checks, path string) {
 	}
 	if !p.SigningSecret.Set() {
 		ch.fail(path+".signing_secret", "is missing")
+	}
+	if p.Username != "" {
+		ch.oneOf(path+".username", p.Username, "upn", "email")
 	}
 	if p.Endpoint != "" && !secureURL(p.Endpoint) {
 		ch.fail(path+".endpoint", "must be an https URL, or http on a loopback address")

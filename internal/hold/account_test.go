@@ -85,6 +85,27 @@ func TestTwoNamesOfOneAccountHaveOnePushAtATime(t *testing.T) {
 	}
 }
 
+// A requester's e-mail is the assertion's, and goes with the hold to whichever replica asks.
+func TestTheEmailOfARequesterIsWhatAMapMayUse(t *testing.T) {
+	byEmail := func(op *hold.Options) {
+		op.Verifiers[0].Map = func(p providers.Person) (providers.Person, bool) { return providers.Person{ID: p.Email}, p.Email != "" }
+	}
+	inOffice(t, byEmail, func(t *testing.T, o *office) {
+		r := as(0, alice)
+		r.Subject.Requester.Email = "a.smith@example.com"
+		x := o.attach(r)
+		o.pushes(1)
+		rec, err := o.Get(t.Context(), x.ID())
+		if err != nil || rec.Subject.Requester.Email != "a.smith@example.com" || o.phone.pushes[0].Person.ID != "a.smith@example.com" {
+			t.Errorf("asked %+v for %+v, %v; want the e-mail", o.phone.pushes[0].Person, rec.Subject, err)
+		}
+		x.Leave(false)
+		if r := o.outcome(o.attach(as(1, smith))); r.State != hold.NotEnrolled || r.Detail != hold.DetailNoProvider {
+			t.Errorf("without an e-mail: %v (%s), want nobody to ask", r.State, r.Detail)
+		}
+	})
+}
+
 // over attaches and wants the hold to end because the account may not be pushed.
 func (o *office) over(r hold.Request, reason string) {
 	o.t.Helper()

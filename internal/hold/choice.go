@@ -216,5 +216,6 @@ func (p plan) nobody(said providers.Outcome) providers.Outcome {
 }
 
 func personOf(s policy.Subject) providers.Person {
-	return providers.Person{ID: s.Requester.ID, ObjectID: s.Requester.ObjectID, TenantID: s.Requester.TenantID}
+	q := s.Requester
+	return providers.Person{ID: q.ID, ObjectID: q.ObjectID, TenantID: q.TenantID, Email: q.Email}
 }

@@ -83,13 +83,14 @@ type subject struct {
 	Assurance uint8  `json:"assurance"`
 	ObjectID  string `json:"oid,omitempty"`
 	TenantID  string `json:"tid,omitempty"`
+	Email     string `json:"email,omitempty"`
 }
 
 func encode(r Record) ([]byte, error) {
 	s := r.Subject
 	b, err := json.Marshal(document{plain: (*plain)(&r), Subject: subject{
 		Agent: s.Agent, Ticket: s.Ticket, ID: s.Requester.ID, Assurance: uint8(s.Requester.Assurance),
-		ObjectID: s.Requester.ObjectID, TenantID: s.Requester.TenantID,
+		ObjectID: s.Requester.ObjectID, TenantID: s.Requester.TenantID, Email: s.Requester.Email,
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("encode hold: %w", err)
@@ -115,7 +116,7 @@ func decode(e Entry) (Record, error) {
 	}
 	s := doc.Subject
 	r.Subject = policy.Subject{Agent: s.Agent, Ticket: s.Ticket, Requester: policy.Requester{
-		ID: s.ID, Assurance: policy.Assurance(s.Assurance), ObjectID: s.ObjectID, TenantID: s.TenantID,
+		ID: s.ID, Assurance: policy.Assurance(s.Assurance), ObjectID: s.ObjectID, TenantID: s.TenantID, Email: s.Email,
 	}}
 	return r, nil
 }

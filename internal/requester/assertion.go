@@ -87,10 +87,19 @@ func (a *assertion) timely(now time.Time, maxAge time.Duration) error {
 	}
 }
 
-// samePerson reports whether two assertions name one person: the same name, and no different immutable ids.
+// samePerson reports whether two assertions name one person: the same name, and no different immutable ids or addresses.
 func (a *assertion) samePerson(b *assertion) bool {
 	agree := func(x, y string) bool { return x == "" || y == "" || strings.EqualFold(x, y) }
-	return a.sub == b.sub && agree(a.oid, b.oid) && agree(a.tid, b.tid)
+	return a.sub == b.sub && agree(a.oid, b.oid) && agree(a.tid, b.tid) && agree(a.email(), b.email())
+}
+
+// email is the address that the issuer vouches for beside the name; "" where it gives none that can be used.
+func (a *assertion) email() string {
+	text, _ := a.claims["email"].(string)
+	if address, ok := person(text); ok && strings.Contains(address, "@") && a.claims["email_verified"] != false {
+		return address
+	}
+	return ""
 }
 
 func (a *assertion) identity() Identity {
@@ -99,6 +108,7 @@ func (a *assertion) identity() Identity {
 			Agent: a.agent,
 			Requester: policy.Requester{
 				ID: a.sub, Assurance: policy.AssuranceAttested, Claims: maps.Clone(a.claims), ObjectID: a.oid, TenantID: a.tid,
+				Email: a.email(),
 			},
 			Ticket: a.ticket,
 		},

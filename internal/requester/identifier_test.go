@@ -50,6 +50,30 @@ func TestGoodAssertions(t *testing.T) {
 	}
 }
 
+func TestTheEmailClaimIsAnAddressOrNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		claims map[string]any
+		want   string
+	}{
+		"none":               {nil, ""},
+		"an address":         {map[string]any{"email": "Alice.Smith@Example.com"}, "alice.smith@example.com"},
+		"a verified one":     {map[string]any{"email": "alice.smith@example.com", "email_verified": true}, "alice.smith@example.com"},
+		"an unverified one":  {map[string]any{"email": "alice.smith@example.com", "email_verified": false}, ""},
+		"no address":         {map[string]any{"email": "alice"}, ""},
+		"two addresses":      {map[string]any{"email": "a@example.com,b@example.com"}, ""},
+		"a list":             {map[string]any{"email": []string{"a@example.com"}}, ""},
+		"a line of its own":  {map[string]any{"email": "a@example.com\nb"}, ""},
+		"an empty one":       {map[string]any{"email": ""}, ""},
+		"somebody's display": {map[string]any{"email": "Alice <alice@example.com>"}, ""},
+	} {
+		id := newIdentifier(t, nil).Identify(t.Context(), assertion(good(c.claims)), nil)
+		wantAlice(t, id)
+		if got := id.Subject.Requester.Email; got != c.want {
+			t.Errorf("%s: email %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func TestNoAttackMakesAnAttestedRequester(t *testing.T) {
 	ecPublic := allKeys()
 	parts := strings.Split(good(nil), ".")
