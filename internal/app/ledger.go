@@ -75,12 +75,16 @@ func openLedger(ctx context.Context, c config.Config, log *slog.Logger) (*ledger
 }
 
 // digestKeyOf returns the key under which opaque credentials enter digests. Replicas that share holds have to come to the same
-// digest of the same call, so there it comes from the ledger's own key.
+// digest of the same call, so there it comes from the ledger's own key, or from one that stays when that is changed.
 func digestKeyOf(c config.Config) ([]byte, error) {
 	if c.Ledger.URL == "" {
 		return digestKey(c.Ledger.Dir)
 	}
-	key, err := hkdf.Key(sha256.New, []byte(c.Ledger.Key.Reveal()), nil, "countersign digest of opaque credentials", 32)
+	from := c.Ledger.Key
+	if c.Ledger.DigestKey.Set() {
+		from = c.Ledger.DigestKey
+	}
+	key, err := hkdf.Key(sha256.New, []byte(from.Reveal()), nil, "countersign digest of opaque credentials", 32)
 	if err != nil {
 		return nil, fmt.Errorf("derive digest key: %w", err)
 	}

@@ -144,6 +144,7 @@ type Ledger struct {
 	Dir         string   `yaml:"dir" path:"file"`
 	Key         Secret   `yaml:"key"`
 	OldKeys     []Secret `yaml:"old_keys"`
+	DigestKey   Secret   `yaml:"digest_key"`              // shared: what digests of opaque credentials come from; "": Key
 	Credentials string   `yaml:"credentials" path:"file"` // .creds or nkey seed
 	RootCAs     string   `yaml:"root_cas" path:"file"`
 	ClientCert  string   `yaml:"client_cert" path:"file"`

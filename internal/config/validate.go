@@ -198,10 +198,16 @@ func (c Config) ledger(ch *checks) {
 		if l.Dir == "" {
 			ch.fail("ledger.dir", "must not be empty")
 		}
+		if l.DigestKey.Set() {
+			ch.fail("ledger.digest_key", "is for a shared ledger; an embedded one has digest.key in its folder")
+		}
 		return
 	}
 	if !l.Key.Set() {
 		ch.fail("ledger.key", "is missing: without it, writing to the shared ledger would be approving")
+	}
+	if l.DigestKey.Set() && len(l.DigestKey.Reveal()) < 32 {
+		ch.fail("ledger.digest_key", "must have at least 32 bytes")
 	}
 	if l.Replicas < 1 {
 		ch.fail("ledger.replicas", "must be at least 1")

@@ -42,7 +42,10 @@ func startFleet(t *testing.T, o options, change func(o *options, dir string)) (a
 			t.Fatal("the NATS server does not start")
 		}
 	}
-	o.extra += fmt.Sprintf("\nledger: {url: %q, key: %q, replicas: 1}\n", s.ClientURL(), rand.Text()+rand.Text())
+	if o.ledgerKey == "" {
+		o.ledgerKey = rand.Text() + rand.Text()
+	}
+	o.extra += fmt.Sprintf("\nledger: {url: %q, replicas: 1, key: %q%s}\n", s.ClientURL(), o.ledgerKey, o.ledger)
 	a = start(t, o)
 	other := *a
 	b = &other

@@ -61,6 +61,8 @@ type options struct {
 	callback  string            // address of the callback listener
 	providers string            // more lines of the providers section
 	resolve   []string          // more hosts that are where Graph is
+	ledgerKey string            // of a fleet; "": a random one
+	ledger    string            // more keys of a fleet's ledger section, each with a comma before it
 }
 
 func start(t testing.TB, o options) *rig {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ErrLocked is what Open returns for a folder that another process uses.
@@ -102,7 +103,7 @@ func (l *Ledger) settle(ctx context.Context, was format, log *bridge) error {
 	defer cancel()
 	if _, err := l.bucket.ensure(ctx, l); err != nil {
 		if was.Made {
-			return fmt.Errorf("%w: its documents cannot be read (%s); restore the folder, or move it away to begin with an empty ledger: %w", ErrDamaged, log.said(), err)
+			return damaged("its documents cannot be read", err, log)
 		}
 		return err
 	}
@@ -112,13 +113,30 @@ func (l *Ledger) settle(ctx context.Context, was format, log *bridge) error {
 	}
 	state, noted := s.CachedInfo().State, l.server.water.last
 	if state.LastSeq < noted || state.Lost != nil && len(state.Lost.Msgs) > 0 {
-		return fmt.Errorf("%w: the disk lost documents that were stored (%d of %d revisions are left); restore the folder, or move it away to begin with an empty ledger", ErrDamaged, state.LastSeq, noted)
+		return damaged(fmt.Sprintf("the disk lost documents that were stored (%d of %d revisions are left)", state.LastSeq, noted), nil, log)
 	}
 	if was.Made {
 		return nil
 	}
 	was.Made = true
 	return writeFormat(filepath.Join(l.o.Dir, formatFile), was)
+}
+
+// remedy says what an operator can do about a folder that cannot be used.
+const remedy = "see that the disk is whole, mounted and writable by this user; if the folder's data cannot be had back, move the folder away to begin with an empty ledger, which ends pending holds"
+
+// damaged says what is wrong with the folder, as far as the server said it, and what to do.
+func damaged(what string, err error, log *bridge) error {
+	said := ""
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		said = ": the bucket that was there is gone"
+	} else if err != nil {
+		said = ": " + err.Error() // not wrapped: a time-out of ours is not the caller's
+	}
+	if text := log.said(); text != "" {
+		said += ": the server said: " + text
+	}
+	return fmt.Errorf("%w: %s%s; %s", ErrDamaged, what, said, remedy)
 }
 
 // stop ends the server, and lets go of the folder after it.
@@ -162,7 +180,7 @@ func startServer(ctx context.Context, dir string, log *bridge) (*server.Server, 
 	if !s.ReadyForConnections(max(wait, time.Millisecond)) || !s.JetStreamEnabled() {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return nil, fmt.Errorf("%w: embedded server does not start: %s", ErrDamaged, log.said())
+		return nil, damaged("the embedded server does not start within "+wait.Round(time.Millisecond).String(), nil, log)
 	}
 	return s, nil
 }
@@ -194,13 +212,13 @@ func readFormat(o Options) (format, error) {
 	}
 	var f format
 	if err := json.Unmarshal(b, &f); err != nil {
-		return format{}, fmt.Errorf("%w: %s cannot be read: %w", ErrDamaged, formatFile, err)
+		return format{}, fmt.Errorf("%w: %s cannot be read: %w; %s", ErrDamaged, formatFile, err, remedy)
 	}
 	switch {
 	case f.Format != formatNow:
-		return format{}, fmt.Errorf("%w: it has format %d, and this version knows %d", ErrDamaged, f.Format, formatNow)
+		return format{}, fmt.Errorf("%w: it has format %d, and this version knows %d: run the version that made it, or move the folder away to begin with an empty ledger", ErrDamaged, f.Format, formatNow)
 	case f.Bucket != o.Bucket:
-		return format{}, fmt.Errorf("%w: it was made for bucket %q", ErrDamaged, f.Bucket)
+		return format{}, fmt.Errorf("%w: it was made for bucket %q: set ledger.bucket to that, or ledger.dir to another folder", ErrDamaged, f.Bucket)
 	}
 	return f, nil
 }
@@ -242,7 +260,7 @@ func ownKey(o Options) (Secret, error) {
 	case err == nil:
 		key := strings.TrimSpace(string(b))
 		if len(key) < MinKey {
-			return "", fmt.Errorf("%w: %s is too short for a key", ErrDamaged, keyFile)
+			return "", fmt.Errorf("%w: %s is too short for a key; %s", ErrDamaged, keyFile, remedy)
 		}
 		return Secret(key), nil
 	case !errors.Is(err, fs.ErrNotExist):

@@ -115,6 +115,11 @@ func TestOneProcessPerFolder(t *testing.T) {
 }
 
 func TestADamagedOrForeignFolderIsRefusedAndLeftAlone(t *testing.T) {
+	says := map[string]string{
+		"a folder of somebody else's": "without ledger.json", "another format": "it has format 2", "another bucket": `for bucket "other"`,
+		"a torn format file": "ledger.json cannot be read", "an emptied key file": "ledger.key is too short", "no data": "is gone; see",
+		"no description of a data": "is gone", "a changed description": "is gone",
+	}
 	for name, damage := range map[string]func(t *testing.T, dir string){
 		"a folder of somebody else's": func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "ledger.json")) },
 		"another format": func(t *testing.T, dir string) {
@@ -139,6 +144,11 @@ func TestADamagedOrForeignFolderIsRefusedAndLeftAlone(t *testing.T) {
 			_, err := ledger.Open(t.Context(), ledger.Options{Dir: dir})
 			if !errors.Is(err, ledger.ErrDamaged) {
 				t.Errorf("Open = %v, want ErrDamaged", err)
+			}
+			for _, part := range []string{says[name], "folder"} { // what is wrong, and what to do about it
+				if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "()") {
+					t.Errorf("Open = %v, want it to say %q", err, part)
+				}
 			}
 			if after := blocks(t, dir); after != before {
 				t.Errorf("Open changed the data: %s, were %s", after, before)
