@@ -208,13 +208,13 @@ func (d *Desk) resumeAsking(rec Record, a *asking) (Event, error) {
 	return Event{Kind: EventFaulted, Detail: "provider not configured here"}, nil
 }
 
-func (d *Desk) wait(ctx context.Context, id ID, a *asking) (out providers.Outcome, err error) {
-	defer d.expect(ctx, id, a.bell, a.by)()
-	err = guard(func() (err error) {
-		out, err = a.by.Verifier.Wait(ctx, a.handle)
+// wait waits for the person's answer and leaves it in j.said.
+func (d *Desk) wait(ctx context.Context, j *job) error {
+	defer d.expect(ctx, j.h.id, j.asking.bell, j.asking.by)()
+	return guard(func() (err error) {
+		j.said, err = j.asking.by.Verifier.Wait(ctx, j.asking.handle)
 		return err
 	})
-	return out, err
 }
 
 func (d *Desk) startPush(ctx context.Context, v candidate, c providers.Challenge) (providers.Attempt, error) {

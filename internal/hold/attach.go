@@ -23,9 +23,7 @@ func (a *Attachment) ID() ID { return a.h.id }
 
 // Record returns the hold as this desk last saw it.
 func (a *Attachment) Record() Record {
-	a.d.mu.Lock()
-	defer a.d.mu.Unlock()
-	return a.h.rec
+	return a.d.seen(a.h)
 }
 
 // Wait blocks until the hold is no longer pending and returns it: Approved may be redeemed, anything else is why not.
@@ -57,12 +55,12 @@ func (a *Attachment) news() (changed <-chan struct{}, expires time.Time, err err
 	switch h := a.h; {
 	case h.err != nil:
 		return nil, time.Time{}, h.err
-	case h.rec.Blocked != nil:
-		return nil, time.Time{}, h.rec.Blocked
-	case h.rec.State != Pending:
+	case h.memo.blocked != nil:
+		return nil, time.Time{}, h.memo.blocked
+	case h.memo.state != Pending:
 		return nil, time.Time{}, nil
 	default:
-		return h.changed, h.rec.ExpiresAt, nil
+		return h.changed, h.memo.expires, nil
 	}
 }
 
@@ -116,23 +114,36 @@ func (a *Attachment) leave(e Event) {
 
 func (d *Desk) leave(h *live, e Event) {
 	d.mu.Lock()
-	if h.rec.State.Live() {
+	if h.memo.state.Live() {
 		h.dropLocked(e.Caller) // a retry that is faster than the Store below may attach
 	}
 	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.base), leaveTime)
-	defer cancel()
-	err := d.insist(ctx, func() error {
-		_, err := d.change(ctx, h.key, h.id, e, time.Time{})
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrTransition) && !errors.Is(err, ErrNotFound) {
-		d.o.Logger.Warn("hold: caller left, ledger does not know", "hold", string(h.id), "error", err)
+	if err := d.noteLeft(h.key, h.id, e, leaveTime); errors.Is(err, ErrLedger) {
+		// As long as it is not known, other replicas take an identical request for a second one.
+		d.spawn(func() {
+			if err := d.noteLeft(h.key, h.id, e, insistTime); err != nil {
+				d.o.Logger.Warn("hold: caller left, ledger does not know", "hold", string(h.id), "error", err)
+			}
+		})
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h.dropLocked(e.Caller) // only now where there was an outcome: it is not given to two
 	d.forgetLocked(h)
+}
+
+// noteLeft writes down that a caller has left, unless that is known or does not matter any more.
+func (d *Desk) noteLeft(key string, id ID, e Event, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.base), limit)
+	defer cancel()
+	err := d.insist(ctx, func() error {
+		_, err := d.change(ctx, key, id, e, time.Time{})
+		return err
+	})
+	if errors.Is(err, ErrTransition) || errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // join attaches a caller to the hold on record. ErrTransition says that a new hold is due, ErrStale to look again.

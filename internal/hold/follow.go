@@ -71,7 +71,7 @@ func (d *Desk) sawHold(e Entry) {
 	d.mu.Lock()
 	var replaced []*live
 	for _, h := range d.keys[key] {
-		if h.id != r.ID && h.rev < e.Rev && h.rec.State.Live() {
+		if h.id != r.ID && h.rev < e.Rev && h.memo.state.Live() {
 			replaced = append(replaced, h)
 		}
 	}

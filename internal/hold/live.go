@@ -13,7 +13,7 @@ type live struct {
 	id       ID
 	settling sync.Mutex // held while this desk ends the hold, so that it is recorded once
 
-	rec       Record // as last seen
+	memo      memo // as last seen
 	rev       uint64
 	tokens    []string      // attachments here, being made or not left yet
 	runs      bool          // counted: this desk ends it
@@ -37,7 +37,7 @@ func (d *Desk) track(r Record, rev uint64, token string, runs bool) *live {
 	defer d.mu.Unlock()
 	h := d.holds[r.ID]
 	if h == nil {
-		h = &live{key: r.Key, id: r.ID, rec: r, rev: rev, changed: make(chan struct{})}
+		h = &live{key: r.Key, id: r.ID, memo: keep(r), rev: rev, changed: make(chan struct{})}
 		d.holds[r.ID] = h
 		d.keys[r.Key] = append(d.keys[r.Key], h)
 	}
@@ -64,14 +64,15 @@ func (h *live) dropLocked(token string) {
 
 // learn takes in what the ledger has. Older news than what is known is no news.
 func (d *Desk) learn(r Record, rev uint64) {
+	m := keep(r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.holds[r.ID]
 	if h == nil || rev <= h.rev {
 		return
 	}
-	was := h.rec.State
-	h.rec, h.rev = r, rev
+	was := h.memo.state
+	h.memo, h.rev = m, rev
 	close(h.changed)
 	h.changed = make(chan struct{})
 	if was == Pending && r.State != Pending && h.interrupt != nil {
@@ -130,14 +131,14 @@ func (d *Desk) armLocked(h *live, least time.Duration) {
 		return
 	}
 	var at time.Time
-	switch r := &h.rec; {
-	case r.State == Pending:
-		at = r.ExpiresAt
-		if back := r.LeftAt.Add(r.Resume); r.Caller == "" && !r.LeftAt.IsZero() && !r.Async && back.Before(at) {
+	switch m := &h.memo; {
+	case m.state == Pending:
+		at = m.expires
+		if back := m.left.Add(m.resume); !m.attended && !m.left.IsZero() && back.Before(at) {
 			at = back
 		}
-	case r.State == Approved && r.Evidence != nil:
-		at = r.Evidence.ApprovedAt.Add(r.Resume + time.Millisecond)
+	case m.state == Approved && !m.approved.IsZero():
+		at = m.approved.Add(m.resume + time.Millisecond)
 	default:
 		return
 	}
@@ -152,7 +153,7 @@ func (d *Desk) armLocked(h *live, least time.Duration) {
 // tick does what the hold's clock says is due.
 func (d *Desk) tick(h *live) {
 	d.mu.Lock()
-	rec, runs := h.rec, h.runs
+	m, runs := h.memo, h.runs
 	d.mu.Unlock()
 	if !runs {
 		return
@@ -160,17 +161,17 @@ func (d *Desk) tick(h *live) {
 	now := time.Now()
 	kind := EventNone
 	switch {
-	case rec.State == Pending && !now.Before(rec.ExpiresAt):
+	case m.state == Pending && !now.Before(m.expires):
 		kind = EventTimedOut
-	case rec.State == Pending && rec.Caller == "" && !rec.LeftAt.IsZero() && !rec.Async:
+	case m.state == Pending && !m.attended && !m.left.IsZero():
 		kind = EventAbandoned
-	case rec.State == Approved:
+	case m.state == Approved:
 		kind = EventExpired
 	}
 	if kind != EventNone {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(d.base), insistTime)
 		defer cancel()
-		_, _ = d.conclude(ctx, h, rec.Key, rec.ID, Event{Kind: kind}) // what could not be done is tried again, or told to who waits
+		_, _ = d.conclude(ctx, h, h.key, h.id, Event{Kind: kind}) // what could not be done is tried again, or told to who waits
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -34,7 +34,8 @@ var errAsked = errors.New("hold: the person has been asked")
 type job struct {
 	h      *live
 	asking asking
-	next   func() // lets the following hold for the same person try
+	said   providers.Outcome // with which the wait ended
+	next   func()            // lets the following hold for the same person try
 	cancel context.CancelCauseFunc
 }
 
@@ -43,7 +44,7 @@ func (d *Desk) start(h *live, adopted bool) bool {
 	ctx, cancel := context.WithCancelCause(d.base)
 	d.mu.Lock()
 	h.interrupt = cancel
-	if h.rec.State != Pending {
+	if h.memo.state != Pending {
 		cancel(errSettled)
 	}
 	draining := d.draining
@@ -63,8 +64,9 @@ func (d *Desk) start(h *live, adopted bool) bool {
 // seen returns the hold as this desk last saw it.
 func (d *Desk) seen(h *live) Record {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return h.rec
+	m := h.memo
+	d.mu.Unlock()
+	return m.record()
 }
 
 // begin sees to it that the person is asked. Where they are, another goroutine waits for the answer.
@@ -91,19 +93,19 @@ func (d *Desk) begin(ctx context.Context, j *job, adopted bool) {
 
 // watch waits for the person. Its frame is to stay small, as those of all that it calls before they return.
 func (d *Desk) watch(ctx context.Context, j *job) {
-	out, err := d.wait(ctx, j.h.id, &j.asking)
-	d.heard(ctx, j, out, err)
+	err := d.wait(ctx, j)
+	d.heard(ctx, j, err)
 }
 
 // heard ends a hold with what the provider said.
 //
 //go:noinline
-func (d *Desk) heard(ctx context.Context, j *job, out providers.Outcome, err error) {
+func (d *Desk) heard(ctx context.Context, j *job, err error) {
 	var e Event
 	switch {
 	case err == nil:
-		j.asking.answered, j.asking.verdict = true, out.Verdict
-		e, err = settled(out), interrupted(ctx)
+		j.asking.answered, j.asking.verdict = true, j.said.Verdict
+		e, err = settled(j.said), interrupted(ctx)
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	default:
