@@ -25,6 +25,9 @@ func TestAWSHoldsCredentialsPermissionsAndWhatWatches(t *testing.T) {
 		{"admin_privilege", "POST", "/action/ec2/RunInstances", object{"IamInstanceProfile.Arn": "a"}},
 		{"credential_reset", "POST", "/action/rds/ModifyDBInstance", object{"DBInstanceIdentifier": "d", "MasterUserPassword": "x"}},
 		{"permission_grant", "DELETE", "/rest/lambda/2015-03-31/functions/f/policy/s", nil},
+		{"security_config", "PATCH", "/rest/securityhub/findings", object{}},
+		{"security_config", "POST", "/rest/guardduty/detector/d/member/disassociate", object{}},
+		{"permission_grant", "POST", "/rest/ram/createresourceshare", object{"name": "n"}},
 		{"admin_privilege", "PUT", "/rest/lambda/2015-03-31/functions/f/configuration", object{"Timeout": 3, "Role": "r"}},
 		{"permission_grant", "PUT", "/rest/elasticfilesystem/2015-02-01/file-systems/fs/policy", object{}},
 	})
@@ -46,6 +49,11 @@ func TestAWSLetsReadsAndTheDataPlanePass(t *testing.T) {
 		{"", "GET", "/rest/eks/clusters/c", nil},
 		{"", "PUT", "/s3/policies/report.txt", nil},
 		{"", "POST", "/rest/bedrock-runtime/model/m/invoke", object{}},
+		{"", "POST", "/action/logs/FilterLogEvents", object{"logGroupName": "g"}},
+		{"", "POST", "/action/config/SelectResourceConfig", object{"Expression": "SELECT *"}},
+		{"", "POST", "/rest/securityhub/findings", object{}},
+		{"", "POST", "/rest/guardduty/detector/d/findings/get", object{}},
+		{"", "POST", "/rest/ram/getresourceshares", object{"resourceOwner": "SELF"}},
 	})
 	a := byHost(t, awsHost)
 	for _, path := range []string{"/action/iam/MakeItSo", "/action/s3/PutThing", "/rest/eks/clusters"} {

@@ -90,6 +90,10 @@ func TestCloudIAMHoldsKeysRolesAndImpersonation(t *testing.T) {
 		{catalog.Read, "GET", "/v1/projects/p1/secrets/s1/versions/latest:access", nil},
 		{catalog.Read, "GET", "/v2/projects/p1/locations/global/keys/1/keyString", nil},
 		{catalog.SecurityConfig, "POST", "/google.iam.admin.v1.IAM/CreateServiceAccountKey", nil},
+		{catalog.PermissionGrant, "PUT", "/storage/v1/b/b1/iam", object{"bindings": []any{}}},
+		{catalog.PermissionGrant, "POST", "/storage/v1/b/b1/o/a.txt/acl", object{"entity": "allUsers", "role": "READER"}},
+		{catalog.CredentialReset, "POST", "/storage/v1/projects/p1/hmacKeys", nil},
+		{catalog.PermissionGrant, "POST", "/compute/v1/projects/p1/zones/z/instances/i/setIamPolicy", policy},
 	})
 	m := byHost(t, "cloudresourcemanager.googleapis.com").Match(call("POST", "/v1/projects/p1:setIamPolicy", policy))
 	if want := "Give user:x@example.com the role Owner on p1"; m.Summary != want {
@@ -104,6 +108,10 @@ func TestCloudIAMLetsReadsAndRenamesPass(t *testing.T) {
 		{"", "POST", "/v1/projects/p1/serviceAccounts/a@p1:getIamPolicy", nil},
 		{"", "POST", "/v1/locations/global/workforcePools/x:getIamPolicy", nil},
 		{"", "POST", "/v1/permissions:queryTestablePermissions", object{}},
+		{"", "POST", "/v2/entries:list", object{"filter": "SetIamPolicy"}},
+		{"", "POST", "/v1/organizations/1:queryAssets", object{}},
+		{"", "POST", "/compute/v1/projects/p1/zones/z/instances/i/reset", nil},
+		{"", "GET", "/storage/v1/b/b1/o", nil},
 		{"", "POST", "/v1/iamPolicies:lintPolicy", object{}},
 		{"", "POST", "/v1/organizations:search", object{}},
 		{"", "PATCH", "/v1/projects/p1/serviceAccounts/a@p1", object{"serviceAccount": object{"displayName": "x"}, "updateMask": "displayName"}},
