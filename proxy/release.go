@@ -3,10 +3,12 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
 	"countersign/internal/audit"
+	"countersign/internal/hold"
 	"countersign/internal/refusal"
 	"countersign/policy"
 )
@@ -84,10 +86,10 @@ func (ex *exchange) redeemed(ctx context.Context, evidence *policy.Evidence) err
 	if ex.hold.Revision != e.Revision { // the policy was reloaded, or another replica with another one asked
 		e.Asked = ex.hold.Revision
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	within, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	if err := ex.s.o.Recorder.Record(ctx, e); err != nil {
-		return &refusal.Error{Code: refusal.JournalUnavailable, Err: err}
+	if err := ex.s.o.Recorder.Record(within, e); err != nil {
+		return ex.holdFailed(ctx, fmt.Errorf("%w: %w", hold.ErrJournal, err))
 	}
 	return nil
 }

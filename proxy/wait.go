@@ -123,7 +123,7 @@ func (ex *exchange) accept(w http.ResponseWriter) error {
 func (s *Server) await(ctx context.Context, ex *exchange) error {
 	if ex.wait.bounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, ex.wait.longest)
+		ctx, cancel = context.WithDeadline(ctx, ex.began.Add(ex.wait.longest)) // a ledger that had to be waited for counts too
 		defer cancel()
 	}
 	ctx, wake := context.WithCancelCause(ctx)
@@ -158,6 +158,8 @@ func (ex *exchange) holdFailed(ctx context.Context, err error) error {
 		code = refusal.ApprovalExpired
 	case errors.Is(err, hold.ErrSpent):
 		code = refusal.ApprovalSpent
+	case ctx.Err() != nil && (errors.Is(err, hold.ErrLedger) || errors.Is(err, hold.ErrJournal)):
+		return errors.Join(errGone, err) // nothing failed but the caller's patience
 	case errors.Is(err, hold.ErrJournal):
 		code = refusal.JournalUnavailable
 	case errors.Is(err, hold.ErrNoProvider), errors.Is(err, hold.ErrLedger):

@@ -94,6 +94,24 @@ func TestACallerWhoComesBackRidesOverTheElectionToo(t *testing.T) {
 	}
 }
 
+func TestACallerWhoLeavesInTheElectionIsNotTakenForASecondOneLater(t *testing.T) {
+	inGap(t, false, func(t *testing.T, b *broken, cut, other *office) {
+		x := cut.attach(request(0))
+		mendAfter(b, 8*time.Second, everyStore, everyLoad)
+		began := time.Now()
+		x.Leave(false)
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("the caller's connection was kept for %v", took)
+		}
+		after(t, 5*time.Second)
+		y := other.attach(request(0))
+		if y.ID() != x.ID() {
+			t.Errorf("hold %s, want %s", y.ID(), x.ID())
+		}
+		y.Leave(false)
+	})
+}
+
 func TestALedgerThatStaysAwayRefusesAfterTenSeconds(t *testing.T) {
 	for _, happened := range []bool{false, true} {
 		inGap(t, happened, func(t *testing.T, b *broken, cut, other *office) {
