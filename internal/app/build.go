@@ -202,7 +202,7 @@ func (s *Sidecar) openDesk(ctx context.Context, verifiers []hold.Named, metrics 
 		},
 	}
 	s.tellers(&o)
-	s.corroboration = newCorroboration(verifiers, s.journal, s.log)
+	s.corroboration = newCorroboration(verifiers, s.journal, o.Ledger, s.log)
 	s.onClose(s.corroboration.close)
 	tell := o.Observe
 	o.Observe = func(e hold.Event, r hold.Record) {

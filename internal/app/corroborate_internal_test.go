@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"countersign/internal/audit"
 	"countersign/internal/hold"
+	"countersign/internal/ledger"
 	"countersign/policy"
 	"countersign/providers"
 )
@@ -62,7 +64,7 @@ func TestAnApprovalIsLookedUpTenMinutesLaterAndNoted(t *testing.T) {
 		c := newCorroboration([]hold.Named{
 			{Name: "plain", Verifier: struct{ providers.Verifier }{}},
 			{Name: "m365", Verifier: a, Map: func(p providers.Person) (providers.Person, bool) { p.ID = "a.smith@contoso.com"; return p, true }},
-		}, journal, slog.New(slog.NewTextHandler(log, nil)))
+		}, journal, ledger.NewMemory(), slog.New(slog.NewTextHandler(log, nil)))
 		c.observe(approval("h1", "m365"))
 		c.observe(approval("h2", "plain"))
 		for _, state := range []hold.State{hold.Pending, hold.Denied, hold.TimedOut, hold.Unavailable} {
@@ -107,9 +109,9 @@ func TestAStopDoesNotWaitForWhatIsStillToBeLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := &notes{}
 		a := &archive{answer: func(ctx context.Context) (string, error) { <-ctx.Done(); return "late", ctx.Err() }}
-		c := newCorroboration([]hold.Named{{Name: "m365", Verifier: a}}, journal, slog.New(slog.DiscardHandler))
-		for range corroborateQueue + 10 { // never blocks
-			c.observe(approval("h1", "m365"))
+		c := newCorroboration([]hold.Named{{Name: "m365", Verifier: a}}, journal, ledger.NewMemory(), slog.New(slog.DiscardHandler))
+		for i := range corroborateQueue + 10 { // never blocks
+			c.observe(approval(hold.ID(fmt.Sprintf("h%d", i)), "m365"))
 		}
 		time.Sleep(corroborateAfter + time.Second) //nolint:forbidigo // the bubble's clock
 		begun := time.Now()
@@ -121,11 +123,49 @@ func TestAStopDoesNotWaitForWhatIsStillToBeLookedUp(t *testing.T) {
 	})
 }
 
+func TestWhatWaitsIsLookedUpAfterARestartAndOnce(t *testing.T) {
+	for name, stop := range map[string]time.Duration{"before it was due": 2 * time.Minute, "while it was asked": corroborateAfter + time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			m, journal := ledger.NewMemory(), &notes{}
+			hangs := &archive{answer: func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }}
+			first := newCorroboration([]hold.Named{{Name: "m365", Verifier: hangs}}, journal, m, slog.New(slog.DiscardHandler))
+			e, r := approval("h1", "m365")
+			r.Subject.Ticket, r.Subject.Requester.Email = "T-1042", "a.smith@example.com"
+			first.observe(e, r)
+			time.Sleep(stop) //nolint:forbidigo // the bubble's clock
+			first.close()
+			if len(journal.events) != 0 {
+				t.Fatalf("%s: the journal has %+v before anything was said", name, journal.events)
+			}
+			a := &archive{answer: func(context.Context) (string, error) { return "sign-in logged", nil }}
+			var replicas []*corroboration
+			for range 2 { // that share the ledger
+				replicas = append(replicas, newCorroboration([]hold.Named{{Name: "m365", Verifier: a}}, journal, m, slog.New(slog.DiscardHandler)))
+			}
+			time.Sleep(corroborateAfter) //nolint:forbidigo // the bubble's clock
+			synctest.Wait()
+			for _, c := range replicas {
+				c.close()
+			}
+			asked, events := a.looks(journal)
+			if len(asked) != 1 || asked[0] != "alice@contoso.com tx-h1 10:00:00" || len(events) != 1 || events[0].Subject.Ticket != "T-1042" {
+				t.Errorf("%s: looked up %v, journal %+v; want one of each", name, asked, events)
+			}
+			again := newCorroboration([]hold.Named{{Name: "m365", Verifier: a}}, journal, m, slog.New(slog.DiscardHandler))
+			time.Sleep(time.Hour) //nolint:forbidigo // the bubble's clock
+			again.close()
+			if asked, _ := a.looks(journal); len(asked) != 1 {
+				t.Errorf("%s: looked up %v after another restart", name, asked)
+			}
+		})
+	}
+}
+
 func TestALookThatHangsIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := &notes{}
 		a := &archive{answer: func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }}
-		c := newCorroboration([]hold.Named{{Name: "m365", Verifier: a}}, journal, slog.New(slog.DiscardHandler))
+		c := newCorroboration([]hold.Named{{Name: "m365", Verifier: a}}, journal, ledger.NewMemory(), slog.New(slog.DiscardHandler))
 		defer c.close()
 		c.observe(approval("h1", "m365"))
 		c.observe(approval("h2", "m365"))
@@ -138,7 +178,7 @@ func TestALookThatHangsIsGivenUp(t *testing.T) {
 }
 
 func TestWithoutAProviderThatCanLookThereIsNothingToDo(t *testing.T) {
-	c := newCorroboration([]hold.Named{{Name: "plain", Verifier: struct{ providers.Verifier }{}}}, &notes{}, slog.New(slog.DiscardHandler))
+	c := newCorroboration([]hold.Named{{Name: "plain", Verifier: struct{ providers.Verifier }{}}}, &notes{}, ledger.NewMemory(), slog.New(slog.DiscardHandler))
 	c.observe(approval("h1", "plain"))
 	c.close()
 	if c != nil {
