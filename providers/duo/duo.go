@@ -48,7 +48,7 @@ type Username string
 // The ways to name a person to Duo.
 const (
 	UPN       Username = "upn"       // as it is; also what "" means
-	LocalPart Username = "localpart" // what stands before the @; only where a single domain asks, see docs/providers.md
+	LocalPart Username = "localpart" // what stands before the @; only where a single domain asks, see docs/providers/duo.md
 )
 
 // Options configure a Verifier.
