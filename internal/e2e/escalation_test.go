@@ -15,11 +15,12 @@ import (
 	"countersign/internal/sim/entra"
 )
 
-// Nothing enrolled: the call is refused, nothing is executed, and one technician's message arrives though the sink refuses
-// and the sidecar is restarted before it takes it.
+// Nothing enrolled: the call is refused, nothing is executed, and one technician's message arrives though the sink is down for
+// the first minute and the sidecar is restarted meanwhile.
 func TestAnEscalationOutlivesASinkThatIsDownAndARestart(t *testing.T) {
 	t.Parallel()
 	s := rehearse(t, players{sink: math.MaxInt})
+	begun := time.Now()
 	s.duo.Add(duo.Person{Username: alice, Script: duo.Enroll()})
 	s.open("providers: {duo: "+s.duoYAML("")+"}", "notify: ["+s.sinkYAML("technicians", ", events: [escalation.requested]")+"]")
 	a := s.reset(s.client(alice))
@@ -37,9 +38,15 @@ func TestAnEscalationOutlivesASinkThatIsDownAndARestart(t *testing.T) {
 	if n := len(s.sink.all()); n != 0 {
 		t.Fatalf("%d events were taken by a sink that is down", n)
 	}
-	s.sink.recover(1) // down for one more attempt
+	s.sink.recoverAt(begun.Add(time.Minute))
 	s.run()
+	if again := s.sink.awaitRefused(t.Context(), 2)[1]; again.ID != first.ID {
+		t.Errorf("after the restart %s was sent first, want %s", again.raw, first.raw)
+	}
 	e := s.sink.await(t.Context(), "escalation.requested", 1)
+	if took := time.Since(begun); took < time.Minute {
+		t.Errorf("delivered after %v to a sink that is down for a minute", took)
+	}
 	if e.ID != first.ID || e.raw != first.raw {
 		t.Errorf("delivered %s, refused before the restart %s; want the same event under the same id", e.raw, first.raw)
 	}

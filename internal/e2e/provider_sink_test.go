@@ -39,6 +39,7 @@ type sink struct {
 
 	mu      sync.Mutex
 	refuse  int // so many more deliveries are refused
+	until   time.Time // and whatever comes before that
 	refused []told
 	events  []told
 	news    chan struct{} // closed and renewed with each event
@@ -64,8 +65,8 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refuse > 0 {
-		s.refuse--
+	if s.refuse > 0 || time.Now().Before(s.until) {
+		s.refuse = max(0, s.refuse-1)
 		s.refused = append(s.refused, e)
 		w.WriteHeader(http.StatusServiceUnavailable)
 	} else {
@@ -140,11 +141,11 @@ func (s *sink) awaitRefused(ctx context.Context, n int) []told {
 	}
 }
 
-// recover has the sink take what comes, after n more refusals.
-func (s *sink) recover(n int) {
+// recoverAt has the sink take what comes from then on.
+func (s *sink) recoverAt(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse = n
+	s.refuse, s.until = 0, t
 }
 
 // all returns what arrived so far.
