@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"runtime/debug"
 
 	"countersign/internal/app"
 	"countersign/internal/app/microsoft365"
@@ -28,7 +26,7 @@ verifications are withdrawn, or with a shared ledger left for the other replicas
 			if err != nil {
 				return err
 			}
-			tuneGC()
+			app.TuneGC()
 			sidecar, err := app.New(ctx, app.Options{
 				Config: c, Version: version, Logger: logger(c.Telemetry.Log, s.err), Providers: microsoft365.Providers(),
 			})
@@ -53,13 +51,6 @@ func logger(c config.Log, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
 	return slog.New(slog.NewJSONHandler(w, o))
-}
-
-// tuneGC trades some memory for a third of the CPU a request costs (docs/performance.md), unless the operator chose.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(400)
-	}
 }
 
 func caCommand(s streams) *cobra.Command {

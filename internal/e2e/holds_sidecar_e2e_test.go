@@ -76,9 +76,7 @@ func runHolder(text string, orders io.Reader, answers io.Writer) error {
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(400) // as `countersign run` does
-	}
+	app.TuneGC() // as `countersign run` does
 	reply := json.NewEncoder(answers)
 	if spec.OnlyLedger {
 		return openOnlyLedger(spec.Dir, reply)
