@@ -75,7 +75,7 @@ type decision struct {
 	spent  []time.Duration
 }
 
-func newDecision(b *testing.B, n int) *decision {
+func newDecision(b testing.TB, n int) *decision {
 	b.Helper()
 	text := `{"api": "generated", "hosts": ["api.example.com"], "semantics": {"fold_case": true, "keys": "odata", "versions": ["v1.0"]}, ` + generatedEntries(n) + `}`
 	cat, err := catalog.Load(fstest.MapFS{"generated.json": {Data: []byte(text)}})
@@ -99,7 +99,7 @@ func newDecision(b *testing.B, n int) *decision {
 	return d
 }
 
-func (d *decision) decide(ctx context.Context, b *testing.B, i int) policy.Effect {
+func (d *decision) decide(ctx context.Context, b testing.TB, i int) policy.Effect {
 	call, err := d.parser.Parse(d.calls[i%len(d.calls)])
 	if err != nil {
 		b.Fatalf("Parse: %v", err)
@@ -114,6 +114,21 @@ func (d *decision) decide(ctx context.Context, b *testing.B, i int) policy.Effec
 func (d *decision) p50() float64 {
 	slices.Sort(d.spent)
 	return float64(d.spent[len(d.spent)/2])
+}
+
+// TestADecisionCostsTheSameWith30EntriesAndWith3000 counts what stands for time on any machine: allocations, of which canonical form,
+// catalog and Rego make some for all that they look at.
+func TestADecisionCostsTheSameWith30EntriesAndWith3000(t *testing.T) {
+	allocations := func(n int) float64 {
+		d, i := newDecision(t, n), 0
+		return testing.AllocsPerRun(2*len(d.calls), func() {
+			d.decide(t.Context(), t, i)
+			i++
+		})
+	}
+	if few, many := allocations(30), allocations(3_000); many > 1.2*few {
+		t.Errorf("a decision makes %.0f allocations with 3,000 entries, and %.0f with 30", many, few)
+	}
 }
 
 // BenchmarkDecision shows that a decision does not cost more in a larger catalog. Every turn decides the same call in each of
