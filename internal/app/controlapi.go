@@ -70,13 +70,14 @@ func (p *planner) plan(ctx context.Context, id requester.Identity, steps []json.
 		}
 	}
 	var out []control.PlanStep
+	outlook := p.desk.Outlook()
 	record := audit.Event{Kind: audit.Checked, Subject: &id.Subject, JTI: id.JTI, Channel: id.Channel}
 	for _, req := range requests {
 		v, err := p.checker.judgeAs(ctx, req, id.Subject)
 		if err != nil {
 			return nil, err
 		}
-		step, err := p.step(ctx, id, v)
+		step, err := p.step(ctx, outlook, id, v)
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +93,7 @@ func (p *planner) plan(ctx context.Context, id requester.Identity, steps []json.
 }
 
 // step says who would be asked about one request.
-func (p *planner) step(ctx context.Context, id requester.Identity, v verdict) (control.PlanStep, error) {
+func (p *planner) step(ctx context.Context, outlook *hold.Outlook, id requester.Identity, v verdict) (control.PlanStep, error) {
 	j := v.Judgement
 	step := control.PlanStep{
 		ID: j.ID, Effect: j.Effect, API: j.API, Operation: j.Operation, Category: j.Category, Summary: j.Summary, Reasons: j.Reasons, Catalog: j.Catalog,
@@ -106,7 +107,7 @@ func (p *planner) step(ctx context.Context, id requester.Identity, v verdict) (c
 			r.Operations = append(r.Operations, in.Operation)
 		}
 	}
-	provider, reachable, err := p.desk.Prospect(ctx, r)
+	provider, reachable, err := outlook.Prospect(ctx, r)
 	if err != nil {
 		return step, err
 	}

@@ -181,6 +181,43 @@ func TestAFraudReportBlocksTheAccountUnderEveryNameUntilItIsCleared(t *testing.T
 	}
 }
 
+// prober counts how often it was asked whom it reaches.
+type prober struct {
+	*phone
+	asked int
+	can   func(p providers.Person) (bool, error)
+}
+
+func (p *prober) Reachable(_ context.Context, who providers.Person) (bool, error) {
+	p.asked++
+	return p.can(who)
+}
+
+func TestAPlanAsksEachProviderAboutAPersonOnce(t *testing.T) {
+	no := &prober{phone: &phone{}, can: func(providers.Person) (bool, error) { return false, nil }}
+	fails := &prober{phone: &phone{}, can: func(providers.Person) (bool, error) { return false, errors.New("down") }}
+	yes := &prober{phone: &phone{}, can: func(p providers.Person) (bool, error) { return p.ID == alice, nil }}
+	inOffice(t, func(op *hold.Options) {
+		op.Verifiers = []hold.Named{{Name: "no", Verifier: no}, {Name: "fails", Verifier: fails}, {Name: "yes", Verifier: yes}}
+	}, func(t *testing.T, o *office) {
+		outlook := o.Outlook()
+		for n := range byte(50) {
+			if by, can, err := outlook.Prospect(t.Context(), as(n, alice)); by != "yes" || !can || err != nil {
+				t.Fatalf("Prospect = %s, %v, %v; want yes", by, can, err)
+			}
+		}
+		if no.asked != 1 || fails.asked != 1 || yes.asked != 1 {
+			t.Errorf("asked %d, %d and %d times, want once each", no.asked, fails.asked, yes.asked)
+		}
+		if by, can, err := outlook.Prospect(t.Context(), as(0, smith)); by != "no" || can || err != nil || yes.asked != 2 {
+			t.Errorf("somebody else: %s, %v, %v; want nobody who reaches them", by, can, err)
+		}
+		if _, _, err := o.Prospect(t.Context(), as(0, alice)); err != nil || yes.asked != 3 {
+			t.Errorf("another plan asked %d times, want anew", yes.asked)
+		}
+	})
+}
+
 func TestTwoAccountsAreAskedAtOnce(t *testing.T) {
 	inOffice(t, mapped(func(p providers.Person) providers.Person { return providers.Person{ID: "duo-" + p.ID} }), func(t *testing.T, o *office) {
 		o.attach(as(0, alice)).Leave(false)
