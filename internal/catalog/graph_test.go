@@ -27,6 +27,8 @@ func TestGraphHoldsWhatResetsMakesAndGrants(t *testing.T) {
 		{catalog.CredentialReset, "PATCH", "/directoryObjects/1", object{"passwordProfile": nil}},
 		{catalog.CredentialReset, "PATCH", "/users/1/passwordProfile", object{"password": "x"}},
 		{catalog.CredentialReset, "PATCH", "/me", object{"otherMails": []any{}}},
+		{catalog.SecurityConfig, "PATCH", "/deviceManagement/detectedApps/1/managedDevices/2/users/3", object{"passwordProfile": object{"password": "x"}}},
+		{catalog.SecurityConfig, "POST", "/deviceManagement/detectedApps/1/managedDevices/2/users/3/removeAllDevicesFromManagement", nil},
 		{catalog.CredentialReset, "PATCH", "/me", object{"onPremisesImmutableId": "x"}},
 		{catalog.SecurityConfig, "PATCH", "/me", object{"passwordPolicies": "DisablePasswordExpiration"}},
 		{catalog.CredentialReset, "POST", "/me/changePassword", object{}},

@@ -121,7 +121,7 @@ func TestAQueryIsReadOnceAndOnlyOneWay(t *testing.T) {
 		t.Errorf("Query = %q", in.Request.Query)
 	}
 	for _, q := range []string{
-		"$filter=a&$filter=b", "$filter=a&filter=b", "$Filter=a&$filter=b", "%24filter=a&$filter=b", "api-version=1&API-Version=2", "a=1;b=2", "a;b", "a=%zz", "a=%ff",
+		"$filter=a&$filter=b", "$filter=a&filter=b", "$filter=a eq 'b;c", "$filter=a%20eq%20'b';c", "$filter=a%20eq%20'b%27';c", "$Filter=a&$filter=b", "%24filter=a&$filter=b", "api-version=1&API-Version=2", "a=1;b=2", "a;b", "a=%zz", "a=%ff",
 		"a=%00", "a=b#c", "_method=PATCH", "x-http-method-override=PATCH", "X-HTTP-Method=PATCH", "X_HTTP_Method_Override=PATCH", "%5Fmethod=DELETE", "a= b", "a=\u00e9",
 	} {
 		_, err := p.Parse(request("GET", "/v1.0/me?"+q, ""))

@@ -44,15 +44,23 @@ func splitQuery(raw string, sem *catalog.Semantics, loose bool) ([]pair, error) 
 	return out, nil
 }
 
-// separates reports whether a parameter has a semicolon that could end it. Inside parentheses OData separates nested
-// options with one ($expand=members($select=id;$top=5)), and no server of such an API splits there.
+// separates reports whether a parameter has a semicolon that could end it. In OData, parentheses separate nested options
+// with one ($expand=members($select=id;$top=5)) and quotes hold text ($filter=subject eq 'a;b'); no server of such an API
+// splits there. A quote that stays open quotes nothing.
 func separates(part string, sem *catalog.Semantics) bool {
 	if !strings.Contains(part, ";") {
 		return false
 	}
-	depth := 0
-	for i := range len(part) {
-		switch c := part[i]; {
+	plain := strings.ReplaceAll(part, "%27", "'")
+	if sem.Keys != odata || strings.Count(plain, "'")%2 != 0 {
+		plain = strings.ReplaceAll(plain, "'", "")
+	}
+	depth, quoted := 0, false
+	for i := range len(plain) {
+		switch c := plain[i]; {
+		case c == '\'':
+			quoted = !quoted
+		case quoted:
 		case c == '(':
 			depth++
 		case c == ')':
