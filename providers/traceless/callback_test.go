@@ -209,6 +209,42 @@ func TestACallbackCountsOnce(t *testing.T) {
 	}
 }
 
+// Two callbacks of one second look alike, and the second is taken for a replay. The poll does not depend on it.
+func TestThePollFindsTheAnswerOfACallbackTakenForAReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open, s := bubble(t, sim.Ignore(), nil)
+		v := open(nil)
+		name, began := asked(t, v), time.Now()
+		id := s.Challenges()[0].Transaction
+		heard := &ear{}
+		tell := func(h http.Header, body []byte) {
+			got, err := v.Callback(callback(h, body), body)
+			heard.add(got, err)
+			v.Wake(got)
+		}
+		time.AfterFunc(7*time.Second, func() {
+			h, body := s.CallbackFor(id, sim.Callback{})
+			tell(h, body)
+			time.AfterFunc(100*time.Millisecond, func() {
+				if err := s.Answer(id, "approve"); err != nil {
+					t.Error(err)
+				}
+				tell(h, body)
+			})
+		})
+		out, err := v.Wait(t.Context(), name)
+		if took := time.Since(began); err != nil || out.Verdict != providers.Approved || took <= 7*time.Second || took > time.Minute {
+			t.Errorf("Wait = %+v, %v after %v; want approved at the next poll", out, err, took)
+		}
+		synctest.Wait()
+		heard.mu.Lock()
+		defer heard.mu.Unlock()
+		if len(heard.names) != 2 || heard.names[0] == "" || heard.names[1] != "" || len(heard.errs) != 0 {
+			t.Errorf("callbacks were about %q, %v; want the second one dropped", heard.names, heard.errs)
+		}
+	})
+}
+
 func TestTheMemoryForCallbacksIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	v := opened(t, func(o *traceless.Options) { o.Now = func() time.Time { return now } })
