@@ -17,9 +17,9 @@ func doctorCommand(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Try what the configuration depends on, and say what to fix",
-		Long: `Tries the policy, the interception CA, the keys of requester assertions and every provider's credentials, and connects to the
-hosts given. Nobody is asked, nothing is changed. Not tried: the ledger, sinks, clocks, and whether the agent has
-another way out. Exit status 0: all that was tried works; 1: something does not, and a line says what.`,
+		Long: `Tries the policy, the interception CA, the keys of requester assertions, the ledger and every provider's credentials, compares the
+clock with the providers', and connects to notification sinks and to the hosts given, or else to those that upstream.resolve, apis and
+intercept name. Nobody is asked or told, no document is changed. Not tried: whether the agent has another way out. Exit status 0: all that was tried works; 1: something does not, and a line says what.`,
 		Args: cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
 			c, err := config.Load(file, app.Environment())

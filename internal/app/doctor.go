@@ -37,7 +37,14 @@ func Doctor(ctx context.Context, o Options, hosts []string, out io.Writer) error
 	d.say("policy", err, "in force, revision "+revisionOf(j))
 	d.say("tls.ca", d.authority(c), "the interception CA is good")
 	d.say("requester.assertions", d.keys(ctx, c, o.Logger), "the issuer's keys are there")
+	found, err := d.ledger(ctx, c, o.Logger)
+	d.say("ledger", err, found)
 	d.providers(ctx, o)
+	d.clocks(ctx, c)
+	d.sinks(ctx, c)
+	if len(hosts) == 0 {
+		hosts = namedHosts(c)
+	}
 	if len(hosts) == 0 {
 		fmt.Fprintln(out, "skip  upstream: no host was named")
 	}
