@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -178,9 +179,14 @@ func TestADisguisedCallIsJudgedAtLeastAsStrictlyAsItsPlainForm(t *testing.T) {
 	for name, v := range map[string]verdicts{"shipped": shipped(t), "strict": strict(t), "unlisted": unlisted(t)} {
 		t.Run(name, func(t *testing.T) {
 			for i, plain := range v.calls {
+				done := []operation.Request{plain}
 				for _, d := range transforms {
 					for n := range 3 {
-						v.check(t, i, d.put(plain, n*7), d.name)
+						r := d.put(plain, n*7)
+						if same := func(o operation.Request) bool { return reflect.DeepEqual(o, r) }; !slices.ContainsFunc(done, same) {
+							done = append(done, r)
+							v.check(t, i, r, d.name)
+						}
 					}
 				}
 			}
