@@ -38,7 +38,7 @@ type sink struct {
 	url string
 
 	mu      sync.Mutex
-	refuse  int // so many more deliveries are refused
+	refuse  int       // so many more deliveries are refused
 	until   time.Time // and whatever comes before that
 	refused []told
 	events  []told
