@@ -15,6 +15,7 @@ type live struct {
 
 	memo      memo // as last seen
 	rev       uint64
+	stored    bool          // memo is what the ledger has at rev, or had
 	tokens    []string      // attachments here, being made or not left yet
 	runs      bool          // counted: this desk ends it
 	busy      bool          // its goroutine has not ended
@@ -29,6 +30,20 @@ func (d *Desk) lookup(id ID) *live {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.holds[id]
+}
+
+// recall returns what this desk last saw of a hold on record, to begin a compare-and-set with. False: it has to be read.
+func (d *Desk) recall(key string, id ID) (Record, uint64, bool) {
+	d.mu.Lock()
+	h := d.holds[id]
+	if h == nil || !h.stored || h.key != key {
+		d.mu.Unlock()
+		return Record{}, 0, false
+	}
+	m, rev := h.memo, h.rev
+	d.mu.Unlock()
+	r := m.record()
+	return r, rev, r.ID == id
 }
 
 // track makes the hold known here before its document is stored, so that no change of it is missed.
@@ -72,7 +87,7 @@ func (d *Desk) learn(r Record, rev uint64) {
 		return
 	}
 	was := h.memo.state
-	h.memo, h.rev = m, rev
+	h.memo, h.rev, h.stored = m, rev, true
 	close(h.changed)
 	h.changed = make(chan struct{})
 	if was == Pending && r.State != Pending && h.interrupt != nil {

@@ -96,6 +96,9 @@ func (d *Desk) keyOf(ctx context.Context, id ID) (string, error) {
 	if !wellFormed(id) {
 		return "", ErrNotFound
 	}
+	if h := d.lookup(id); h != nil { // an id never moves to another key
+		return h.key, nil
+	}
 	e, err := d.o.Ledger.Load(ctx, idPrefix+string(id))
 	if err != nil {
 		return "", ledgerError(err)

@@ -76,8 +76,19 @@ var errUnsure = errors.New("hold: it may have been stored")
 // change applies one event to one hold, by compare-and-set until the ledger takes it. at fixes the moment that a record
 // in the journal already names; zero is now. Where an error is errUnsure too, the change may have been made or not.
 func (d *Desk) change(ctx context.Context, key string, id ID, e Event, at time.Time) (Record, error) {
+	// What was seen last will mostly do, and saves reading it. Not where the Store is tried only once: a ledger that cannot be read is
+	// not to cost an approval.
+	known := e.Kind != EventRedeemed
 	for range maxTries {
-		rec, rev, err := d.load(ctx, key)
+		rec, rev, recalled := Record{}, uint64(0), false
+		if known {
+			rec, rev, recalled = d.recall(key, id)
+			known = false
+		}
+		var err error
+		if !recalled {
+			rec, rev, err = d.load(ctx, key)
+		}
 		if err != nil {
 			return Record{}, err
 		}
@@ -89,6 +100,9 @@ func (d *Desk) change(ctx context.Context, key string, id ID, e Event, at time.T
 			now = time.Now()
 		}
 		next, err := Step(rec, e, now)
+		if err != nil && recalled {
+			continue // it may have changed meanwhile
+		}
 		if err != nil {
 			d.learn(rec, rev)
 			return rec, err

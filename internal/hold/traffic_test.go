@@ -70,19 +70,19 @@ func TestAHoldCostsFewWritesWhateverBecomesOfIt(t *testing.T) {
 		stores, loads int // at most, where nothing is made again
 		run           func(*office)
 	}{
-		"approved": {10, 13, func(o *office) { spend(o, o.attach(request(0))) }},
-		"denied": {8, 9, func(o *office) {
+		"approved": {10, 8, func(o *office) { spend(o, o.attach(request(0))) }},
+		"denied": {8, 5, func(o *office) {
 			a := o.attach(request(0))
 			o.phone.answer(providers.Denied)
 			o.outcome(a)
 			a.Leave(true)
 		}},
-		"timed out": {40, 9, func(o *office) { // the lease is written every ten seconds, for all holds together
+		"timed out": {40, 5, func(o *office) { // the lease is written every ten seconds, for all holds together
 			a := o.attach(request(0))
 			o.outcome(a)
 			a.Leave(true)
 		}},
-		"left once, approved": {12, 15, func(o *office) {
+		"left once, approved": {12, 9, func(o *office) {
 			o.attach(request(0)).Leave(false)
 			spend(o, o.attach(request(0)))
 		}},
