@@ -66,6 +66,7 @@ type Outbox struct {
 	o       Options
 	log     *slog.Logger
 	spool   *spool
+	inbox   *inbox
 	lanes   []*lane
 	events  chan Event
 	urgent  chan escalation
@@ -103,13 +104,23 @@ func Open(o Options) (*Outbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	in, taken, err := openInbox(o.Dir)
+	if err != nil {
+		return nil, errors.Join(err, sp.close())
+	}
 	b := &Outbox{
-		o: o, log: o.Logger, spool: sp, lanes: lanes,
+		o: o, log: o.Logger, spool: sp, inbox: in, lanes: lanes,
 		events: make(chan Event, queueSize), urgent: make(chan escalation),
 		drained: make(chan struct{}),
 	}
 	if err := b.recover(); err != nil {
-		return nil, errors.Join(err, sp.close())
+		return nil, errors.Join(err, in.close(), sp.close())
+	}
+	for _, e := range taken {
+		b.accept(e) // one that has been delivered is delivered again, under its id
+	}
+	if err := in.empty(); err != nil {
+		return nil, errors.Join(err, in.close(), sp.close())
 	}
 	ctx, abort := context.WithCancel(context.Background())
 	b.abort = abort
@@ -140,8 +151,9 @@ func (b *Outbox) recover() error {
 	return nil
 }
 
-// Notify queues an event for every sink that takes its type. It never blocks: when the disk is too slow for the events that
-// come, it drops this one, counts it and logs it.
+// Notify queues an event for every sink that takes its type, and has it written before it returns, though not synced: it
+// outlives the process. It never waits for the spool: when the disk is too slow for the events that come, it drops this one,
+// counts it and logs it.
 func (b *Outbox) Notify(e Event) {
 	if err := e.complete(); err != nil {
 		b.log.Error("notify: not an event", slog.Any("error", err))
@@ -150,14 +162,36 @@ func (b *Outbox) Notify(e Event) {
 	b.lifeMu.RLock()
 	defer b.lifeMu.RUnlock()
 	if !b.closed {
+		b.note(e)
 		select {
 		case b.events <- e:
 			return
 		default:
+			b.noted(e)
 		}
 	}
 	b.o.Observe(Metric{Event: e.Type, Outcome: Dropped})
 	b.log.Warn("notify: event dropped, the queue is full or closed", e.attrs()...)
+}
+
+// note writes down that an event was taken. One with a code is kept in memory only: see Event.Code.
+func (b *Outbox) note(e Event) {
+	if e.Code != "" {
+		return
+	}
+	if err := b.inbox.add(e); err != nil {
+		b.log.Warn("notify: event is in memory only until the spool has it", append(e.attrs(), slog.Any("error", err))...)
+	}
+}
+
+// noted says that the spool has the event, or that it was dropped.
+func (b *Outbox) noted(e Event) {
+	if e.Code != "" {
+		return
+	}
+	if err := b.inbox.done(); err != nil {
+		b.log.Warn("notify: events may be told again after a restart", slog.Any("error", err))
+	}
 }
 
 // Escalate queues an escalation.requested event and reports whether a technician will hear of it: at least one sink takes
@@ -267,5 +301,5 @@ func (b *Outbox) close(ctx context.Context) error {
 	if lost > 0 {
 		b.log.Warn("notify: events with a code were not delivered and are gone", slog.Int("events", lost))
 	}
-	return b.spool.close()
+	return errors.Join(b.inbox.close(), b.spool.close())
 }

@@ -52,9 +52,10 @@ func (b *Outbox) write(ctx context.Context) {
 			case !ok:
 				return
 			case ctx.Err() != nil: // Close ran out of time
-				b.drop(nil, e, "no time to write it before the stop")
+				b.drop(nil, e, "no time to write it before the stop: it is told after the next start")
 			default:
 				b.accept(e)
+				b.noted(e)
 			}
 		}
 	}
