@@ -162,7 +162,7 @@ func (d *Desk) join(ctx context.Context, rec Record, rev uint64) (*Attachment, e
 	if err != nil {
 		return nil, err
 	}
-	if gone.owner && rec.Owner == d.name {
+	if gone.owner && rec.Owner == d.name && rec.AskedAt.IsZero() {
 		return nil, ErrTransition // an opening whose Store seemed to fail and happened all the same: nobody runs it
 	}
 	e := Event{Kind: EventAttached, Caller: d.token(), Gone: gone.caller}

@@ -141,9 +141,11 @@ func (d *Desk) finish(ctx context.Context, h *live, rec Record, a asking, e Even
 	if a.asked && !a.answered && !d.takeBack(ctx, h, a) {
 		ringing = ringTime // the phone may still show it: another push would be the second at once
 	}
+	late := false
 	if a.claimed {
 		if err := d.insist(ctx, func() error { return d.release(ctx, rec, a, ringing) }); err != nil {
 			d.o.Logger.Error("hold: push budget", "hold", string(h.id), "error", err)
+			late = errors.Is(err, ErrLedger)
 		}
 	}
 	blocked, isBlocked := errors.AsType[*BudgetError](err)
@@ -163,7 +165,27 @@ func (d *Desk) finish(ctx context.Context, h *live, rec Record, a asking, e Even
 	}
 	if _, err := d.conclude(ctx, h, h.key, h.id, e); err != nil && !errors.Is(err, ErrTransition) {
 		d.o.Logger.Error("hold: cannot settle", "hold", string(h.id), "error", err)
+		late = late || errors.Is(err, ErrLedger)
 	}
+	if late && a.answered && (a.verdict == providers.Denied || a.verdict == providers.Fraud) {
+		d.finishLater(rec, a, ringing, e)
+	}
+}
+
+// finishLater goes on with the end of a hold that the ledger did not take in time: a person said no, and that is to be counted, and to
+// be in the journal, however long it takes. A late yes is worth nothing, because its caller has been refused.
+func (d *Desk) finishLater(rec Record, a asking, ringing time.Duration, e Event) {
+	d.spawn(func() {
+		ctx, cancel := context.WithTimeout(d.base, budgetDay)
+		defer cancel()
+		err := repeat(ctx, nil, budgetDay, func() error { return d.release(ctx, rec, a, ringing) })
+		if err == nil {
+			_, err = d.conclude(ctx, nil, rec.Key, rec.ID, e)
+		}
+		if err != nil && !errors.Is(err, ErrTransition) && !errors.Is(err, ErrNotFound) {
+			d.o.Logger.Error("hold: a denial is not counted", "hold", string(rec.ID), "error", err)
+		}
+	})
 }
 
 // takeBack asks the provider to withdraw a push that nobody waits for any more, and reports whether it did. Best effort: its
