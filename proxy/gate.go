@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -22,8 +23,12 @@ func (s *Server) exchange(ctx context.Context, ex *exchange, to destination, w h
 	if err := s.deep.do(func() error { return s.decided(ctx, ex, w, r) }); err != nil {
 		return err
 	}
-	if ex.attached == nil {
+	switch {
+	case ex.attached != nil:
+	case ex.decision.Effect == policy.Allow:
 		return s.pass(ctx, ex, w)
+	default:
+		return &refusal.Error{Code: refusal.Internal, Err: errors.New("proxy: neither allowed nor held")}
 	}
 	ex.shedLoad()
 	s.o.Waiting(+1)

@@ -26,7 +26,7 @@ func (s *Server) release(ctx context.Context, ex *exchange, w http.ResponseWrite
 	if err := s.judge(ctx, ex, evidence); err != nil {
 		return err
 	}
-	ex.again = true
+	ex.again, ex.shed = true, nil
 	if err := s.released(ex, evidence); err != nil {
 		return err
 	}

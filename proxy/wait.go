@@ -75,13 +75,12 @@ func (ex *exchange) shedLoad() {
 	ex.header, ex.parts = nil, nil
 }
 
-// takeUp makes again what shedLoad let go of.
+// takeUp makes again what shedLoad let go of, but for the answers of policy.
 func (ex *exchange) takeUp() error {
 	digest := ex.call.Digest
 	if err := ex.parse(); err != nil {
 		return err
 	}
-	ex.shed = nil
 	if !digest.Equal(ex.call.Digest) { // what was received cannot have changed; nothing else was approved
 		return &refusal.Error{Code: refusal.ApprovalSpent}
 	}
