@@ -32,21 +32,29 @@ func (c *corroboration) keep(ctx context.Context) {
 	for {
 		select {
 		case next := <-c.new:
-			next.rev = c.store(ctx, next)
+			next.rev = c.store(context.WithoutCancel(ctx), next)
 			select {
 			case c.due <- next:
 			default:
 				c.crowded(next.waiting)
 			}
 		case <-ctx.Done():
-			for { // a stop loses nothing
-				select {
-				case next := <-c.new:
-					c.store(context.WithoutCancel(ctx), next)
-				default:
-					return
-				}
-			}
+			c.drain(context.WithoutCancel(ctx))
+			return
+		}
+	}
+}
+
+// drain writes down, within a time for all of it, what a stop finds.
+func (c *corroboration) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	for {
+		select {
+		case next := <-c.new:
+			c.store(ctx, next)
+		default:
+			return
 		}
 	}
 }
