@@ -221,6 +221,7 @@ type desk struct {
 	async    int // callers that left to come back
 	answered int
 	refuse   error // of Attach
+	nothing  bool  // Attach returns neither an attachment nor an error
 	spent    error // of Redeem
 	arrived  chan struct{}
 }
@@ -251,6 +252,9 @@ func (d *desk) Attach(_ context.Context, r hold.Request) (proxy.Attachment, erro
 	d.requests = append(d.requests, r)
 	if d.refuse != nil {
 		return nil, d.refuse
+	}
+	if d.nothing {
+		return nil, nil
 	}
 	d.rec.ID, d.rec.Digest, d.rec.Subject, d.rec.Provider = "0123456789abcdef0123456789abcdef", r.Digest, r.Subject, "duo"
 	if d.rec.State == hold.Unopened {

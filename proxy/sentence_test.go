@@ -1,12 +1,43 @@
 package proxy_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"countersign/internal/hold"
+	"countersign/policy"
 )
+
+func TestACallThatIsNeitherAllowedNorHeldIsRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	w.desk.nothing = true
+	w.want(w.patch(alice()), 500, "internal_error")
+	if n := len(w.arrived()); n != 0 {
+		t.Errorf("%d calls reached upstream", n)
+	}
+}
+
+func TestABatchSaysWhatWasNotDoneWherePolicyFailsTheSecondTime(t *testing.T) {
+	w := newWorld(t, nil)
+	part := 0
+	w.policy.set(func(n int, _ policy.Input) (policy.Decision, error) {
+		if n > 1 {
+			return policy.Decision{}, errors.New("no answer")
+		}
+		if part++; part == 1 {
+			return policy.Decision{Effect: policy.Allow}, nil
+		}
+		return stepUp(), nil
+	})
+	w.desk.settle(hold.Approved)
+	a := w.do(w.agent(false, nil), "POST", "https://"+apiHost+"/v1.0/$batch", "part\npart\n", alice())
+	w.want(a, 403, "policy_unavailable")
+	if !strings.Contains(a.body, "The password of bob was not reset") {
+		t.Errorf("%s, want what was not done", a.body)
+	}
+}
 
 func TestARefusalSaysWhyAndWhatToDo(t *testing.T) {
 	until := time.Date(2096, 1, 2, 14, 5, 0, 0, time.UTC)
